@@ -1,1 +1,122 @@
+"""Known kernels, ours and other people's: the discrete facts that decide a prediction.
 
+One file a kernel; its `IMPLEMENTATION` registers by existing. A file states which chips and problems the
+kernel accepts (one legality function: nothing, or a sentence), its tiles for a head_dim, whether it packs the
+query heads of a kv head, whether it may split the keys, and what it does on tiles that need no mask. Every
+fact has its source beside it. Rates live in `calibration`, not here.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from ..algebra import Number
+from ..errors import unknown
+from ..graph import Part
+from ..hardware import Hardware
+from ..tiling import Tile
+
+
+def largest(x: Number) -> float:
+    """The largest entry of an int or array (legality holds for all points of a group)."""
+    return x if type(x) in (int, float) else float(np.max(x))
+
+
+def smallest(x: Number) -> float:
+    """The smallest entry of an int or array."""
+    return x if type(x) in (int, float) else float(np.min(x))
+
+
+class Implementation:
+    """What a kernel does, apart from how fast. Subclass, state the differences, instantiate once.
+
+    generations: hardware generations it runs on. part_styles: graph parts it executes. splits_keys: it cuts the
+    keys of one query tile into several work items.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    source: ClassVar[str]
+    generations: ClassVar[frozenset[str]]
+    part_styles: ClassVar[tuple[str, ...]] = ("attention",)
+    directions: ClassVar[tuple[str, ...]] = ("forward", "backward")
+    head_dims: ClassVar[tuple[int, int]] = (8, 256)
+    dtypes: ClassVar[tuple[str, ...]] = ("fp16", "bf16")
+    max_axes: ClassVar[int] = 1
+    packs_heads: ClassVar[bool] = False
+    splits_keys: ClassVar[bool] = False
+    extra_passes: ClassVar[float] = 0.0
+    """Times that Q, K, V and O are read and written again by helper kernels (token permutation)."""
+    mask_kinds: ClassVar[frozenset[str] | None] = None
+    """Names of mask classes it can run; None: any."""
+
+    def refuses(self, part: Part, hardware: Hardware, tile: Tile | None = None) -> str | None:
+        """Why this kernel cannot run the part on the chip: a sentence, or None if it can."""
+        if hardware.generation not in self.generations:
+            return f"{self.name} has no kernel for {hardware.generation} chips such as {hardware.name}"
+        if part.style not in self.part_styles:
+            return f"{self.name} runs {' and '.join(self.part_styles)} kernels, not {part.style} ones"
+        if ("backward" if part.backward else "forward") not in self.directions:
+            return f"{self.name} has no {'backward' if part.backward else 'forward'} pass"
+        low, high = self.head_dims
+        if smallest(part.depth) < low or largest(part.depth) > high:
+            return f"{self.name} takes head_dim {low} to {high}, not {int(largest(part.depth))}"
+        if part.dtype not in self.dtypes:
+            return f"{self.name} takes {', '.join(self.dtypes)} operands, not {part.dtype}"
+        kind = type(part.mask).__name__
+        if self.mask_kinds is not None and part.mask is not None and kind not in self.mask_kinds:
+            return f"{self.name} cannot express this variant's mask"
+        return self.refuses_more(part, hardware, tile)
+
+    def refuses_more(self, part: Part, hardware: Hardware, tile: Tile | None) -> str | None:
+        """Further legality of one kernel; overridden by those that have any."""
+        return None
+
+    def tiles(self, part: Part, hardware: Hardware) -> tuple[Tile, ...]:
+        """Tiles the kernel would use for this part on this chip."""
+        raise TypeError(f"{self.name} states no tiles")
+
+    def masked(self, part: Part, tile: Tile) -> str:
+        """On which visited tiles the kernel evaluates the mask: "partial" ones, "all" or "none"."""
+        return "partial"
+
+    def packed_heads(self, part: Part) -> int:
+        """Query heads that share a query tile for this part."""
+        if not self.packs_heads or part.mask is None:
+            return 1
+        return int(largest(part.heads / part.kv_heads))
+
+
+BANDS = frozenset({"BandMask", "DocumentsMask"})
+"""Masks that a kernel with causal, local and variable-length arguments can express."""
+BAND_AND_CHUNKS = BANDS | {"ChunkedMask", "WindowsMask", "DilatedMask"}
+"""The same, with masks that become bands once tokens are regrouped into independent sequences."""
+
+
+@functools.cache
+def names() -> tuple[str, ...]:
+    """Implementations by name: the files of this folder."""
+    folder = Path(__file__).parent
+    return tuple(sorted(p.stem.replace("_", "-") for p in folder.glob("*.py") if p.stem != "__init__"))
+
+
+@functools.cache
+def get(name: str) -> Implementation:
+    """The implementation called `name`. Raises InputError with the nearest name otherwise."""
+    key = name.lower().replace("_", "-")
+    if key not in names():
+        raise unknown("implementation", name, names())
+    module = importlib.import_module(f"{__name__}.{key.replace('-', '_')}")
+    found: Implementation = module.IMPLEMENTATION
+    return found
+
+
+def for_hardware(hardware: Hardware) -> Iterable[Implementation]:
+    """Every implementation with a kernel for the chip's generation, in the order of their names."""
+    return (i for i in map(get, names()) if hardware.generation in i.generations or i.name == "library")

@@ -1,0 +1,204 @@
+"""Predictions as a table for people, and as json, csv and Markdown for programs and pages."""
+
+from __future__ import annotations
+
+import io
+import json as json_library
+from typing import Any
+
+from .. import __version__
+from ..simulator.prediction import RUNGS, Prediction
+
+CSV_COLUMNS = (
+    "variant", "hardware", "implementation", "pairs", "flops.matrix", "bytes.hbm", "arithmetic_intensity",
+    *(f"ladder.{rung}.{what}" for rung in RUNGS[:4] for what in ("time_s", "speedup")),
+    "ladder.schedule.low_s", "ladder.schedule.high_s", "ladder.measured.time_s", "speedup_bound", "limited_by",
+    "confidence", "reason", "suggestion",
+)  # fmt: skip
+
+
+def seconds(value: float | None) -> str:
+    """A time with three digits and its unit."""
+    if value is None:
+        return "-"
+    for unit, factor in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
+        if value * factor >= 1:
+            return f"{value * factor:.3g} {unit}" if value * factor < 1000 else f"{value * factor:,.0f} {unit}"
+    return f"{value * 1e9:.3g} ns"
+
+
+def amount(value: float | None, unit: str) -> str:
+    """A count or size with three digits and an SI prefix."""
+    if value is None:
+        return "-"
+    for prefix, factor in (("E", 1e18), ("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= factor:
+            return f"{value / factor:.3g} {prefix}{unit}"
+    return f"{value:.3g} {unit}"
+
+
+def times(value: float | None) -> str:
+    """A speedup."""
+    return "" if value is None else f"{value:.2f}x" if value < 100 else f"{value:.0f}x"
+
+
+def workload(p: Prediction) -> str:
+    """The problem in a line."""
+    q = p.problem
+    shape = "x".join(map(str, q.shape))
+    parts = [f"batch {q.batch}", f"{q.heads} heads" + (f" ({q.kv_heads} kv)" if q.kv_heads != q.heads else ""),
+             f"{shape} queries" if q.kv_len != q.queries else f"{shape} tokens"]  # fmt: skip
+    if q.kv_len != q.queries:
+        parts.append(f"{q.kv_len} keys")
+    parts.append(f"head_dim {q.head_dim}" + (f"/{q.v_dim}" if q.v_dim != q.head_dim else ""))
+    parts.append(q.dtype + (f" (kv {q.kv_dtype})" if q.kv_dtype != q.dtype else ""))
+    parts += [q.direction, "causal" if q.causal else "not causal", f"{q.cache} cache"]
+    if q.page_size:
+        parts.append(f"pages of {q.page_size}")
+    return ", ".join(parts)
+
+
+def _kernel(p: Prediction, tile: dict[str, Any] | None) -> str:
+    name = p.chosen.implementation.name if p.chosen.implementation else "no kernel known"
+    if not tile:
+        return name
+    return f"{name} {'x'.join(map(str, tile['query']))}/{'x'.join(map(str, tile['key']))}"
+
+
+def table(results: list[Prediction]) -> str:
+    """One table a chip, then a reason, a suggestion and warnings for each variant."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    buffer = io.StringIO()
+    import shutil
+
+    width = max(shutil.get_terminal_size((120, 24)).columns, 110)
+    console = Console(file=buffer, width=width, highlight=False, color_system=None)
+    for name in dict.fromkeys(p.hardware.name for p in results):
+        group = [p for p in results if p.hardware.name == name]
+        first = group[0]
+        console.print(Text(f"{first.hardware.title}: {workload(first)}"), soft_wrap=True)
+        grid = Table(box=SIMPLE_HEAD, pad_edge=False)
+        measured = any(p.measured_s is not None for p in group)
+        heads = ["variant", "kernel, tile", "FLOPs", "HBM bytes", "FLOP/B", "flops", "roofline", "tiles", "schedule"]
+        for index, head in enumerate(heads + (["measured"] if measured else []) + ["limited by"]):
+            right = 1 < index < len(heads) + measured
+            grid.add_column(head, justify="right" if right else "left", no_wrap=index == 0)
+        dicts = [p.to_dict() for p in group]
+        for p, d in zip(group, dicts, strict=True):
+            rungs = []
+            for rung in RUNGS[: 4 + measured]:
+                entry = d["ladder"][rung]
+                cell = "-" if entry is None else f"{seconds(entry['time_s'])}\n{times(entry['speedup'])}"
+                if rung == "schedule" and entry is not None:
+                    cell += f"\n{seconds(entry['low_s'])}..{seconds(entry['high_s'])}"
+                rungs.append(cell)
+            grid.add_row(
+                p.variant.id, _kernel(p, d["tile"]), amount(d["flops"]["matrix"], ""), amount(d["bytes"]["hbm"], "B"),
+                f"{d['arithmetic_intensity']:.3g}" if d["arithmetic_intensity"] is not None else "-",
+                *rungs, d["limited_by"] or "-",
+            )  # fmt: skip
+        console.print(grid)
+        base = first.baseline_variant.id
+        console.print(Text(f"Times and speedups over {base} at the same rung. flops, roofline, tiles: floors at "
+                           f"{first.hardware.clock_max_hz / 1e9:.3g} GHz; schedule: predicted."))  # fmt: skip
+        for p, d in zip(group, dicts, strict=True):
+            for line in _sentences(p, d):
+                console.print(Text(line), soft_wrap=True)
+        console.print()
+    return "\n".join(line.rstrip() for line in buffer.getvalue().rstrip().splitlines())
+
+
+def _sentences(p: Prediction, d: dict[str, Any]) -> list[str]:
+    """What is said of one variant below the table."""
+    lines = ["", f"{p.variant.id}: {d['reason']}."]
+    if d["suggestion"]:
+        lines.append(f"  would help: {d['suggestion']}.")
+    if d["speedup_bound"] is not None and p.variant.id != p.baseline_variant.id:
+        lines.append(f"  no kernel of this tiling gains more than {times(d['speedup_bound'])}; predicted "
+                     f"{times(p.speedup)}.")  # fmt: skip
+    if d["confidence"]:
+        error = f", known error about {d['error_percent']:.0f} %" if d["error_percent"] else ""
+        lines.append(f"  schedule constants: {d['confidence']}{error}. Fits in memory (one layer): batch "
+                     f"{d['fits']['batch']:,}, or context {d['fits']['context']:,}." if d["fits"]["batch"] is not None
+                     else f"  schedule constants: {d['confidence']}{error}.")  # fmt: skip
+    if p.measured_s is not None:
+        lines += _measured(p)
+    lines += [f"  warning: {w}" for w in d["warnings"]]
+    return lines
+
+
+def _measured(p: Prediction) -> list[str]:
+    """What a measured time means: shares of the floors, and whether it can be true."""
+    assert p.measured_s is not None
+    reached = p.reached() or {}
+    shares = ", ".join(f"{share:.0%} of {rung}" for rung, share in reached.items() if rung != "schedule")
+    lines = [f"  measured {seconds(p.measured_s)} reaches {shares}."]
+    beaten = [rung for rung in ("roofline", "flops") if reached.get(rung, 0) > 1]
+    if beaten:
+        lines.append(f"  it beats the {beaten[0]} floor: that cannot be. Look for missing synchronisation, another "
+                     "shape, type or clock, or skipped work.")  # fmt: skip
+    elif reached.get("tiles", 0) > 1:
+        lines.append("  it beats the tiles floor: the kernel has another tiling than the one assumed, or skips work.")
+    elif p.time_s is not None:
+        gap = p.measured_s / p.time_s
+        lines.append(f"  it takes {gap:.2f}x the predicted time; over the tiles floor the prediction spends "
+                     + ", ".join(f"{t.name} {seconds(t.time_s)}" for t in sorted(p.terms, key=lambda t: -t.time_s)[:4])
+                     + ".")  # fmt: skip
+    return lines
+
+
+def json(results: list[Prediction]) -> str:
+    """The contract: version, problem, predictions."""
+    return json_library.dumps(
+        {
+            "attnsim": __version__,
+            "problem": results[0].problem.to_dict(),
+            "predictions": [p.to_dict() for p in results],
+        },
+        indent=2,
+        allow_nan=False,
+    )
+
+
+def _flat(d: dict[str, Any], path: str) -> Any:
+    value: Any = d
+    for key in path.split("."):
+        value = None if value is None else value.get(key)
+    return value
+
+
+def csv(results: list[Prediction]) -> str:
+    """One row a prediction, columns as JSON paths, the problem in front."""
+    import csv as csv_library
+
+    buffer = io.StringIO()
+    writer = csv_library.writer(buffer, lineterminator="\n")
+    problem = list(results[0].problem.to_dict())
+    writer.writerow([*(f"problem.{name}" for name in problem), *CSV_COLUMNS])
+    for p in results:
+        d = p.to_dict()
+        asked = p.problem.to_dict()
+        row = [asked[name] if not isinstance(asked[name], list) else "x".join(map(str, asked[name])) for name in problem]
+        row += [_flat(d, path) for path in CSV_COLUMNS]
+        writer.writerow(["" if value is None else value for value in row])
+    return buffer.getvalue()
+
+
+def md(results: list[Prediction]) -> str:
+    """A Markdown table and the reasons below it."""
+    lines = [f"{workload(results[0])}", "",
+             "| variant | hardware | kernel | FLOPs | flops | roofline | tiles | schedule | speedup | limited by |",
+             "|---|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    notes = []
+    for p in results:
+        d = p.to_dict()
+        rungs = [seconds(d["ladder"][r]["time_s"]) if d["ladder"][r] else "-" for r in RUNGS[:4]]
+        cells = [p.variant.id, p.hardware.name, _kernel(p, d["tile"]), amount(d["flops"]["matrix"], "FLOP"), *rungs,
+                 times(p.speedup) or "-", d["limited_by"] or "-"]  # fmt: skip
+        lines.append("| " + " | ".join(cells) + " |")
+        notes += [f"- {p.variant.id} on {p.hardware.name}: {d['reason']}."]
+    return "\n".join([*lines, "", *notes])

@@ -1,0 +1,107 @@
+"""attnsim predict: the ladder of variants on chips."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ..simulator.api import FIRST_VARIANTS, predict
+from ..simulator.errors import InputError, unknown
+from ._options import (
+    parse_overrides,
+    parse_parameters,
+    parse_sides,
+    parse_time,
+    problem_arguments,
+    problem_options,
+    write_output,
+)
+
+FORMATS = ("table", "json", "csv", "md")
+
+
+def collect(variants: tuple[str, ...], options: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Predictions for the options of the command line, and the problem arguments they were made with."""
+    arguments: dict[str, Any] = {}
+    names: list[str] = list(variants)
+    if options.get("preset"):
+        from .._presets import preset
+
+        chosen = preset(options["preset"])
+        arguments.update(chosen.arguments)
+        names = names or list(chosen.variants)
+    if options.get("config"):
+        from .._presets import read_config
+
+        arguments.update(read_config(options["config"]))
+    given = problem_arguments(options)
+    if "shape" in given or "documents" in given:
+        arguments.pop("seq", None)
+        arguments.pop("kv_len", None)
+    if "seq" in given or "documents" in given:
+        arguments.pop("shape", None)
+        if "kv_len" not in given:
+            arguments.pop("kv_len", None)
+    arguments.update(given)
+    for name in ("tile", "q_tile", "kv_tile"):
+        if options.get(name) is not None:
+            arguments[name] = parse_sides(name.replace("_", "-"), options[name])
+    if options.get("implementation") is not None:
+        arguments["implementation"] = options["implementation"]
+    if options.get("layer"):
+        arguments["layer"] = True
+    parameters = parse_parameters(options.get("parameter", ()))
+    chips = [name for name in options["hardware"].split(",") if name]
+    if not chips:
+        raise InputError("--hw names no chip")
+    names = names or list(FIRST_VARIANTS)
+    measured, baseline_time = options.get("measured"), options.get("baseline_time")
+    if measured is not None and (len(names) > 1 or len(chips) > 1):
+        raise InputError("--measured belongs to one variant on one chip")
+    results = predict(
+        names, chips, baseline=options.get("baseline") or "mha",
+        measured=None if measured is None else parse_time("measured", measured),
+        baseline_time=None if baseline_time is None else parse_time("baseline-time", baseline_time),
+        overrides=parse_overrides(options.get("override", ())), **(arguments | parameters),
+    )  # fmt: skip
+    return results, arguments
+
+
+@click.command(epilog="""\b
+Examples:
+  attnsim predict --hw b200
+  attnsim predict gna --hw b200 --heads 24 --shape 30x48x80 -p window=18x24x24 -p stride=16x8x8
+  attnsim predict mha --hw h100,b200 --preset llama-3-8b-decode-8k
+  attnsim predict sliding-window --hw h100 --seq 32k --causal -p window=4096 --measured 2.1ms
+  attnsim predict mla --hw b200 --config config.json --seq 1 --kv-len 32k --batch 64 --format json
+""")
+@click.argument("variants", nargs=-1, metavar="[VARIANT ...]")
+@click.option("--hw", "hardware", default="b200", show_default=True, metavar="NAME[,NAME|FILE]",
+              help="Chips by name, or profile files.")  # fmt: skip
+@problem_options
+@click.option("-p", "parameter", multiple=True, metavar="NAME=VALUE", help="A parameter of the variant.")
+@click.option("--set", "override", multiple=True, metavar="FIELD=VALUE", help="Change a number of the chip's profile.")
+@click.option("--tile", metavar="QxK", help="Tile of flattened tokens, multiples of 16.")
+@click.option("--q-tile", metavar="AxBxC", help="Query tile along the axes.")
+@click.option("--kv-tile", metavar="AxBxC", help="Key tile along the axes.")
+@click.option("--implementation", metavar="NAME", help="The kernel to predict (default: the fastest that accepts).")
+@click.option("--preset", metavar="NAME", help="A real workload.")
+@click.option("--config", metavar="FILE", help="A Hugging Face config.json.")
+@click.option("--baseline", default="mha", show_default=True, metavar="VARIANT", help="What speedups refer to.")
+@click.option("--baseline-time", metavar="TIME", help="The baseline's measured time, such as 135ms.")
+@click.option("--measured", metavar="TIME", help="The variant's measured time: adds the last rung.")
+@click.option("--layer", is_flag=True, help="Count the plain Q, K, V and output projections in.")
+@click.option("--format", "form", default="table", show_default=True, help="table, json, csv or md.")
+@click.option("--output", metavar="FILE", help="Write there in place of standard output.")
+def command(variants: tuple[str, ...], form: str, output: str | None, **options: Any) -> None:
+    """Predict how fast VARIANTs can be and will be, and what limits them.
+
+    With no VARIANT: one of each family on a default workload.
+    """
+    if form not in FORMATS:
+        raise unknown("format", form, FORMATS)
+    results, _ = collect(variants, options)
+    from . import _render
+
+    write_output(getattr(_render, form)(results), output)

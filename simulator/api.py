@@ -1,0 +1,205 @@
+"""`predict`: arguments in, predictions out. The one way from names and numbers to the ladder."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from . import variants
+from .errors import InputError, unknown
+from .hardware import Hardware
+from .predict import Choice, Evaluation, check_tile, evaluate
+from .prediction import Prediction
+from .problem import DTYPE_BITS, Problem, check_name
+from .variants import Variant
+
+PROBLEM_NAMES = (
+    "batch", "heads", "kv_heads", "seq", "shape", "kv_len", "head_dim", "v_dim", "dtype", "kv_dtype", "direction",
+    "causal", "page_size", "documents", "cache",
+)  # fmt: skip
+CHOICE_NAMES = ("tile", "q_tile", "kv_tile", "implementation", "layer")
+FIRST_VARIANTS = (
+    "mha", "gqa", "mla", "sliding-window", "moba", "linear-attention", "gated-deltanet", "padre",
+)  # fmt: skip
+"""What `attnsim predict` shows when no variant is named: one of each family."""
+
+
+@functools.lru_cache(maxsize=64)
+def _load(name: str, overrides: tuple[tuple[str, Any], ...], stamp: float) -> Hardware:
+    return Hardware.load(name, dict(overrides))
+
+
+def load_hardware(hardware: str | Path | Hardware, overrides: Mapping[str, Any] | None = None) -> Hardware:
+    """A chip by name or file, read once for each content of the file. Raises InputError."""
+    if isinstance(hardware, Hardware):
+        return hardware
+    name = str(hardware)
+    path = Path(name)
+    stamp = path.stat().st_mtime if path.suffix == ".toml" and path.exists() else 0.0
+    return _load(name, tuple(sorted((overrides or {}).items())), stamp)
+
+
+def split_arguments(
+    variant: str, arguments: Mapping[str, Any]
+) -> tuple[Variant, dict[str, Any], dict[str, Any]]:
+    """(variant with its parameters, problem arguments, choice arguments).
+
+    A name goes to the variant if it declares that parameter. Raises InputError for names nobody knows.
+    """
+    cls = variants.get_class(variant)
+    declared = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+    own: dict[str, Any] = {}
+    problem: dict[str, Any] = {}
+    choice: dict[str, Any] = {}
+    for name, value in arguments.items():
+        if name in declared:
+            own[name] = value
+        elif name in PROBLEM_NAMES:
+            problem[name] = value
+        elif name in CHOICE_NAMES:
+            choice[name] = value
+        else:
+            raise unknown("argument", name, (*declared, *PROBLEM_NAMES, *CHOICE_NAMES))
+    return variants.make(variant, own), problem, choice
+
+
+def make_choice(axes: int, arguments: Mapping[str, Any]) -> Choice:
+    """Tile and implementation as asked. `tile`: (queries, keys), multiples of 16; q_tile, kv_tile: per axis."""
+    tile, q_tile, kv_tile = arguments.get("tile"), arguments.get("q_tile"), arguments.get("kv_tile")
+    made = None
+    if tile is not None:
+        if q_tile is not None or kv_tile is not None:
+            raise InputError("give tile, or q_tile and kv_tile, not both")
+        sides = tuple(tile) if isinstance(tile, (tuple, list)) else (tile,)
+        if len(sides) != 2:
+            raise InputError(f"tile has {len(sides)} sides; it is queries x keys, such as 128x64")
+        made = check_tile((sides[0],), (sides[1],), 1)
+        if sides[0] % 16 or sides[1] % 16:
+            raise InputError(f"tile {sides[0]}x{sides[1]} has a side that is no multiple of 16")
+    elif (q_tile is None) != (kv_tile is None):
+        raise InputError("q_tile and kv_tile go together: give both")
+    elif q_tile is not None:
+        made = check_tile(q_tile, kv_tile, axes)
+    return Choice(made, arguments.get("implementation"), bool(arguments.get("layer", False)))
+
+
+def check_dtype(hardware: Hardware, dtype: str) -> str | None:
+    """A warning where the chip has no matrix unit for `dtype` and computes in a wider type."""
+    from .bounds import native_dtype
+
+    native = native_dtype(hardware, dtype)
+    if native == dtype:
+        return None
+    return f"{hardware.name} has no {dtype} matrix unit: computed at its {native} rate"
+
+
+def _seconds(name: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e9:
+        raise InputError(f"{name} is {value!r}; allowed: seconds above 0")
+    return float(value)
+
+
+def predict_one(
+    variant: Variant, problem: Problem, hardware: Hardware, choice: Choice, *, baseline: str = "mha",
+    baseline_time: Any = None, measured: Any = None, memo: dict[Any, Evaluation] | None = None,
+) -> Prediction:  # fmt: skip
+    """One prediction. `memo` keeps baseline evaluations across calls with the same problem and chip."""
+    prepared = variant.prepare(problem)
+    evaluation = evaluate(variant, prepared, hardware, choice)
+    base_variant = variants.make(baseline)
+    asked = variant.baseline(problem).with_(causal=prepared.causal)
+    base_problem = base_variant.prepare(asked)
+    if type(base_variant) is type(variant) and base_problem == prepared and choice == Choice(layer=choice.layer) \
+            and base_variant == variant:
+        base: Evaluation = evaluation
+    else:
+        key = (baseline, base_problem, hardware.name, id(hardware), choice.layer)
+        found = None if memo is None else memo.get(key)
+        base = found or evaluate(base_variant, base_problem, hardware, Choice(layer=choice.layer))
+        if memo is not None:
+            memo[key] = base
+    return Prediction(
+        variant, problem, prepared, hardware, evaluation, base_variant, base, choice,
+        _seconds("baseline_time", baseline_time), _seconds("measured", measured),
+        _warnings(variant, problem, prepared, hardware, evaluation),
+    )  # fmt: skip
+
+
+def _warnings(
+    variant: Variant, problem: Problem, prepared: Problem, hardware: Hardware, evaluation: Evaluation
+) -> tuple[str, ...]:
+    """What the caller should know: causality imposed, rates unknown, narrow types computed wider."""
+    warnings = []
+    if prepared.causal and not problem.causal:
+        warnings.append(f"{variant.id} is causal by definition: counted causally, and so is its baseline")
+    wide = check_dtype(hardware, prepared.matrix_dtype)
+    if wide:
+        warnings.append(wide)
+    if evaluation.chosen.bound is None:
+        warnings.append(f"no floor: {hardware.name} has no known matrix rate for {prepared.matrix_dtype} or no known "
+                        "memory bandwidth")  # fmt: skip
+    elif evaluation.chosen.time_s is None:
+        if evaluation.chosen.implementation is None:
+            why = f"no known implementation runs it on {hardware.name}"
+            if evaluation.refusals:
+                why += f" ({evaluation.refusals[0]})"
+        elif evaluation.chosen.constants is None:
+            why = f"{evaluation.chosen.implementation.name} has no constants for {hardware.generation}"
+        else:
+            why = f"{hardware.name} lacks numbers it needs"
+        warnings.append(f"no schedule: {why}")
+    return tuple(warnings)
+
+
+def predict(
+    variant: str | Iterable[str] = FIRST_VARIANTS,
+    hardware: str | Path | Hardware | Iterable[str | Path | Hardware] = "b200",
+    *,
+    baseline: str = "mha",
+    baseline_time: float | None = None,
+    measured: float | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    **arguments: Any,
+) -> Any:
+    """Predict one variant on one chip (a `Prediction`), or several (a list, chip by chip).
+
+    variant: an id, or several. hardware: a chip's name, a profile's path, a `Hardware`, or several.
+    arguments: sizes (batch, heads, kv_heads, seq or shape, kv_len, head_dim, v_dim), dtype, kv_dtype,
+    direction, causal, page_size, documents, cache; tile or q_tile and kv_tile, implementation, layer; and the
+    variant's own parameters. overrides: profile numbers changed for this call. Times in seconds.
+    Raises InputError (one line) for anything unknown or impossible.
+
+    >>> p = predict("gna", hardware="b200", shape=(30, 48, 80), heads=24, head_dim=128,
+    ...             window=(18, 24, 24), stride=(16, 8, 8), q_tile=(4, 8, 8), kv_tile=(2, 8, 8))
+    >>> p.evaluation.graph.main.pairs == 30 * 48 * 80 * 18 * 24 * 24
+    True
+    >>> p.rung_time("flops") <= p.rung_time("roofline") <= p.rung_time("tiles") <= p.rung_time("schedule")
+    True
+    """
+    one_variant, one_chip = isinstance(variant, str), isinstance(hardware, (str, Path, Hardware))
+    ids: list[str] = [variant] if isinstance(variant, str) else list(variant)
+    chips: list[Any] = [hardware] if isinstance(hardware, (str, Path, Hardware)) else list(hardware)
+    if not ids or not chips:
+        raise InputError("nothing to predict: give at least one variant and one chip")
+    memo: dict[Any, Evaluation] = {}
+    results = []
+    for chip in chips:
+        loaded = load_hardware(chip, overrides)
+        for name in ids:
+            made, sizes, choice = split_arguments(name, arguments)
+            problem = Problem.make(**sizes)
+            results.append(
+                predict_one(
+                    made, problem, loaded, make_choice(len(problem.shape), choice), baseline=baseline,
+                    baseline_time=baseline_time, measured=measured, memo=memo,
+                )  # fmt: skip
+            )
+    return results[0] if one_variant and one_chip else results
+
+
+__all__ = ["DTYPE_BITS", "FIRST_VARIANTS", "PROBLEM_NAMES", "check_name", "load_hardware", "predict", "predict_one"]

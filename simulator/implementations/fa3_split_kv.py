@@ -1,0 +1,31 @@
+"""FlashAttention-3 for few queries: packed heads, keys split over the chip (hopper/heuristics.h)."""
+
+from __future__ import annotations
+
+from ..graph import Part
+from ..hardware import Hardware
+from ..tiling import Tile
+from . import BANDS, Implementation, largest
+from .fa2_split_kv import many_queries
+
+
+class FlashAttention3SplitKV(Implementation):
+    name = "fa3-split-kv"
+    title = "FlashAttention-3, split-KV"
+    source = "Dao-AILab/flash-attention, hopper"
+    generations = frozenset({"hopper"})
+    directions = ("forward",)
+    dtypes = ("fp16", "bf16", "fp8", "fp8_e4m3")
+    mask_kinds = BANDS
+    packs_heads = True
+    splits_keys = True
+
+    def refuses_more(self, part: Part, hardware: Hardware, tile: Tile | None) -> str | None:
+        return many_queries(self.name, part.tokens)
+
+    def tiles(self, part: Part, hardware: Hardware) -> tuple[Tile, ...]:
+        d = largest(part.depth)
+        return (Tile((64,), (128 if d <= 128 else 96 if d <= 192 else 80,)),)
+
+
+IMPLEMENTATION = FlashAttention3SplitKV()

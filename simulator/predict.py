@@ -1,0 +1,254 @@
+"""Walks the path once: problem, variant, chip -> the ladder of rungs.
+
+`evaluate` is written for numbers of any kind (ints for `predict`, arrays for `sweep`). Everything it needs is
+an argument; what it returns is frozen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from . import implementations
+from .algebra import Number, maximum, minimum, where
+from .bounds import Bound, floor
+from .calibration import Constants
+from .calibration import load as load_constants
+from .counts import Counts, counts
+from .errors import InputError
+from .graph import Graph
+from .hardware import Hardware
+from .implementations import Implementation
+from .problem import Problem, nbytes
+from .schedule import Term, Walk, attention, dense, recurrent, split_kv
+from .tiling import Tile, TiledPart, default_tile, tile_parts, total_counts
+from .variants import Variant
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the caller fixes: a tile, an implementation, the plain projections counted in (`layer`)."""
+
+    tile: Tile | None = None
+    implementation: str | None = None
+    layer: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One implementation with one tile, evaluated. `time_s` None: the chip's numbers give no schedule."""
+
+    implementation: Implementation | None
+    tile: Tile
+    constants: Constants | None
+    parts: tuple[TiledPart, ...]
+    counts: Counts
+    bound: Bound | None
+    time_s: Number | None
+    terms: tuple[Term, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """All rungs of one variant on one chip."""
+
+    graph: Graph
+    useful: Counts
+    projections: tuple[Number, Number]
+    flops: Bound | None
+    roofline: Bound | None
+    tiles_s: Number | None
+    candidates: tuple[Candidate, ...]
+    best: Number
+    """Index of the fastest candidate (an array of them in a sweep)."""
+    refusals: tuple[str, ...]
+
+    @property
+    def chosen(self) -> Candidate:
+        """The candidate the schedule settles on (scalar problems)."""
+        return self.candidates[int(self.best)]
+
+
+def _launch_s(hardware: Hardware) -> float:
+    return hardware.launch_latency_s or 0.0
+
+
+def _part_time(
+    tiled: TiledPart, bound: Bound, hardware: Hardware, implementation: Implementation | None,
+    constants: Constants | None, cache: str, style: str,
+) -> tuple[Number, list[Term]] | None:  # fmt: skip
+    """Schedule of one part: seconds and terms over its own floor, without launch."""
+    walk = Walk(bound.time_s)
+    part = tiled.part
+    if part.style in ("dense", "elementwise"):
+        done = dense.climb(walk, tiled, hardware, cache)
+    elif constants is None or implementation is None:
+        return None
+    elif part.style == "chunked":
+        done = recurrent.climb(walk, tiled, hardware, constants, cache)
+    elif style == "split_kv":
+        done = split_kv.climb(walk, tiled, hardware, constants, cache)
+    else:
+        masked = implementation.masked(part, tiled.tile)
+        done = attention.climb(walk, tiled, hardware, constants, cache, masked)
+    return (walk.level, walk.terms) if done else None
+
+
+def _merge(terms: list[Term]) -> tuple[Term, ...]:
+    """Terms of several parts, added up by name."""
+    merged: dict[str, Term] = {}
+    for term in terms:
+        seen = merged.get(term.name)
+        merged[term.name] = term if seen is None else Term(term.name, seen.time_s + term.time_s, seen.reason)
+    return tuple(merged.values())
+
+
+def _schedule(
+    graph: Graph, parts: tuple[TiledPart, ...], bound: Bound, hardware: Hardware,
+    implementation: Implementation, constants: Constants | None, problem: Problem, extra: Counts | None,
+) -> tuple[Number, tuple[Term, ...]] | None:  # fmt: skip
+    """Seconds and terms of the whole call over the floor of its tiles."""
+    level: Number = 0.0
+    terms: list[Term] = []
+    kernels = 0.0
+    for tiled in parts:
+        own = floor(tiled.counts, hardware, problem.cache)
+        style = "split_kv" if implementation.splits_keys else "attention"
+        timed = own and _part_time(tiled, own, hardware, implementation, constants, problem.cache, style)
+        if timed is None:
+            return None
+        level = level + timed[0]
+        terms += timed[1]
+        kernels += constants.kernels if constants and tiled.part.style in implementation.part_styles else 1
+    if implementation.extra_passes:
+        # Helper kernels read and write Q, K, V and O once more.
+        moved = sum(t.bytes for t in graph.tensors if t.role in ("input", "output")) * implementation.extra_passes
+        seconds = moved / ((hardware.hbm_bandwidth_bytes_per_s or 1.0) * (hardware.hbm_efficiency or 1.0))
+        level = level + seconds
+        terms.append(Term("token_permute", seconds, "tokens are permuted so that tiles are contiguous"))
+        kernels += 4
+    if extra is not None:
+        projection = floor(extra, hardware, problem.cache)
+        if projection is None:
+            return None
+        level = level + projection.time_s / dense.GEMM_EFFICIENCY
+        kernels += 4
+    # What the sum of parts exceeds the common floor by, besides their own terms: they run one after another.
+    serial = maximum(level - bound.time_s - sum(t.time_s for t in terms), 0.0)
+    terms.append(Term("serial_parts", serial, "kernels run one after another, each limited by its own unit"))
+    launch = kernels * _launch_s(hardware)
+    terms.append(Term("launch", launch, "starting the kernels"))
+    return bound.time_s + sum(t.time_s for t in terms), _merge(terms)
+
+
+def candidates_for(
+    graph: Graph, hardware: Hardware, choice: Choice
+) -> tuple[list[tuple[Implementation, Tile]], list[str]]:
+    """Implementations that accept the main part, each with its tiles, and why the others refuse."""
+    main = graph.main
+    if choice.implementation is not None:
+        implementation = implementations.get(choice.implementation)
+        refusal = implementation.refuses(main, hardware, choice.tile)
+        if refusal:
+            raise InputError(refusal)
+        pool: Sequence[Implementation] = (implementation,)
+    else:
+        pool = tuple(implementations.for_hardware(hardware))
+    accepted: list[tuple[Implementation, Tile]] = []
+    refusals = []
+    for implementation in pool:
+        refusal = implementation.refuses(main, hardware, choice.tile)
+        if refusal:
+            refusals.append(refusal)
+            continue
+        if choice.tile is not None and main.mask is not None:
+            tiles: tuple[Tile, ...] = (choice.tile,)
+        else:
+            tiles = implementation.tiles(main, hardware)
+        packed = implementation.packed_heads(main)
+        for tile in tiles:
+            one_axis = len(tile.query) == 1
+            accepted.append((implementation, replace(tile, packed_heads=packed) if packed > 1 and one_axis else tile))
+    return accepted, refusals
+
+
+def _projection_counts(problem: Problem, amounts: tuple[Number, Number]) -> Counts:
+    flops, elements = amounts
+    moved = nbytes(elements, problem.dtype)
+    return Counts({problem.dtype: flops}, 0, 0, moved, moved)
+
+
+def evaluate(variant: Variant, problem: Problem, hardware: Hardware, choice: Choice = Choice()) -> Evaluation:
+    """Every rung for one prepared problem. Raises InputError where an asked implementation refuses."""
+    graph = variant.graph(problem)
+    useful = counts(graph)
+    projections = variant.projections(problem)
+    extra = _projection_counts(problem, projections) if choice.layer else None
+    if extra is not None:
+        useful = useful + extra
+    accepted, refusals = candidates_for(graph, hardware, choice)
+    evaluated = []
+    for implementation, tile in accepted:
+        constants = load_constants(implementation.name, hardware.generation, problem.direction)
+        parts = tile_parts(graph, tile, hardware, problem.page_size)
+        tiled = total_counts(graph, parts, useful) if extra is None else _with_extra(graph, parts, useful, extra)
+        bound = floor(tiled, hardware, problem.cache)
+        timed = bound and _schedule(graph, parts, bound, hardware, implementation, constants, problem, extra)
+        time_s, terms = timed if timed else (None, ())
+        evaluated.append(Candidate(implementation, tile, constants, parts, tiled, bound, time_s, terms))
+    if not evaluated:
+        tile = choice.tile or default_tile(problem)
+        parts = tile_parts(graph, tile, hardware, problem.page_size)
+        tiled = total_counts(graph, parts, useful) if extra is None else _with_extra(graph, parts, useful, extra)
+        bound = floor(tiled, hardware, problem.cache)
+        evaluated.append(Candidate(None, tile, None, parts, tiled, bound, None, ()))
+    tiles_s, best = _settle(evaluated)
+    return Evaluation(
+        graph, useful, projections, floor(useful.matrix_only, hardware, problem.cache),
+        floor(useful, hardware, problem.cache), tiles_s, tuple(evaluated), best, tuple(refusals),
+    )  # fmt: skip
+
+
+def _with_extra(graph: Graph, parts: tuple[TiledPart, ...], useful: Counts, extra: Counts) -> Counts:
+    tiled = total_counts(graph, parts) + extra
+    return Counts(
+        {dtype: maximum(tiled.matrix.get(dtype, 0), flops) for dtype, flops in useful.matrix.items()},
+        maximum(tiled.vector, useful.vector), maximum(tiled.special, useful.special),
+        maximum(tiled.hbm_bytes, useful.hbm_bytes), maximum(tiled.l2_bytes, useful.l2_bytes),
+    )  # fmt: skip
+
+
+def _settle(evaluated: list[Candidate]) -> tuple[Number | None, Number]:
+    """The least tile floor over all candidates, and the index of the fastest schedule."""
+    tiles_s: Number | None = None
+    fastest: Number | None = None
+    best: Number = 0
+    for index, candidate in enumerate(evaluated):
+        if candidate.bound is None:
+            continue
+        tiles_s = candidate.bound.time_s if tiles_s is None else minimum(tiles_s, candidate.bound.time_s)
+        if candidate.time_s is None:
+            continue
+        if fastest is None:
+            fastest, best = candidate.time_s, index
+        else:
+            best = where(candidate.time_s < fastest, index, best)
+            fastest = minimum(fastest, candidate.time_s)
+    return tiles_s, best
+
+
+def check_tile(query: Any, key: Any, axes: int) -> Tile:
+    """A tile of positive whole sides, as many axes as the layout or one. Raises InputError."""
+    sides = []
+    for name, side in (("query tile", query), ("key tile", key)):
+        values = tuple(side) if isinstance(side, (tuple, list)) else (side,)
+        for value in values:
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 2**20:
+                raise InputError(f"{name} has a side of {value!r}; allowed: whole numbers 1 .. 2**20")
+        if len(values) not in (1, axes):
+            raise InputError(f"{name} has {len(values)} axes; the token layout has {axes}")
+        sides.append(values)
+    if len(sides[0]) != len(sides[1]):
+        raise InputError(f"query tile has {len(sides[0])} axes and key tile {len(sides[1])}; both need the same")
+    return Tile(sides[0], sides[1])

@@ -1,0 +1,34 @@
+"""Schedule of chunked kernels: chunks in parallel where they are independent, a chain of states where not."""
+
+from __future__ import annotations
+
+from ..algebra import Number, ceil_div, maximum
+from ..bounds import native_dtype
+from ..calibration import Constants
+from ..hardware import Hardware
+from ..tiling import TiledPart
+from . import Walk
+from .attention import memory_time, smooth_max
+
+
+def climb(walk: Walk, tiled: TiledPart, hardware: Hardware, constants: Constants, cache: str) -> bool:
+    """Add this part's terms to the walk. False where the chip's numbers do not suffice."""
+    part = tiled.part
+    native = native_dtype(hardware, part.dtype)
+    rate = hardware.matrix_flop_per_s(native, hardware.clock_sustained_hz or 0.0)
+    if not rate or not hardware.clock_sustained_hz or not hardware.hbm_bandwidth_bytes_per_s:
+        return False
+    second = 1.0 / hardware.clock_sustained_hz
+    units = hardware.sm_count
+    chunks = ceil_div(part.tokens, part.chunk)
+    items = part.instances * chunks
+    matrix: Number = tiled.counts.matrix_flops / rate / constants.matrix_efficiency
+    walk.raise_to("rate", matrix, "sustained clock and the share of the matrix peak that chunk products reach")
+    parallel = matrix + constants.chunk_clocks * maximum(items / units, 1) * second
+    walk.raise_to("chunk_overhead", parallel, "loads, solves and decay of every chunk")
+    if part.serial:
+        chain = constants.serial_clocks * chunks * maximum(part.instances / units, 1) * second
+        walk.add("chain", chain, "the state passes from chunk to chunk, one after the other")
+    both = smooth_max(walk.level, memory_time(tiled, hardware, cache))
+    walk.raise_to("bandwidth", both, "bytes move at achieved, not peak, bandwidth and overlap imperfectly")
+    return True

@@ -1,0 +1,207 @@
+"""graph + mask + tile -> tiled Counts and TileSummary: everything that a tile changes is decided here.
+
+What a tile adds to the useful counts (`tiles` rung):
+  - whole tiles are computed where only some of their pairs attend, and partial tiles are masked;
+  - tile sides and head dimensions are padded to the matrix instruction;
+  - keys and values are read again by every query tile (traffic between L2 and the compute units);
+  - intermediates between two parts go through memory; pages are moved whole and their table is read;
+  - a fused backward computes the scores again.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from .algebra import Number, ceil_div, ceil_to, maximum, minimum
+from .counts import Counts, counts, part_work
+from .graph import Graph, Part
+from .hardware import Hardware
+from .masks import TileSummary
+from .problem import DTYPE_BITS, Problem, nbytes
+
+MASK_VECTOR_FLOPS = 2
+"""A masked pair costs a comparison and a select on the vector lanes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A block of queries by a block of keys, one side an axis of the token layout or one for flattened
+    tokens. packed_heads: query heads of one kv head that share a query tile (1: none)."""
+
+    query: tuple[int, ...]
+    key: tuple[int, ...]
+    packed_heads: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TiledPart:
+    """One part under a tile. `summary` is of one mask instance; `instances` such instances run.
+
+    rows, columns: tokens of a tile as the kernel computes it (rows include packed heads).
+    tile_matrix, tile_pairs: matrix FLOPs (padded) and exponentials of one visited tile.
+    key_bytes: K and V of one key tile. counts: the whole part.
+    """
+
+    part: Part
+    tile: Tile
+    summary: TileSummary | None
+    instances: Number
+    rows: int
+    columns: int
+    tile_matrix: Number
+    tile_pairs: Number
+    key_bytes: Number
+    counts: Counts
+
+
+def key_bytes(part: Part) -> Number:
+    """Bytes of K and V of one key of one kv head."""
+    width = part.depth if part.shared_kv else part.depth + part.width
+    return nbytes(width, part.kv_dtype)
+
+
+def _padded(op_role: str, amount: Number, part: Part, hardware: Hardware, rows: int, columns: int) -> Number:
+    """Matrix FLOPs of one visited tile for an op of `amount` FLOPs a pair, padded to the instruction.
+
+    scores: rows x columns outputs (columns padded to the instruction's n) contracting head_dim (padded to
+    its k); values: rows x v_dim outputs (padded to n) contracting the keys (padded to k).
+    """
+    m, n, k = int(hardware.mma_m or 1), int(hardware.mma_n or 1), hardware.mma_k(part.dtype) or 1
+    if op_role == "scores":
+        return amount * ceil_to(rows, m) * ceil_to(columns, n) * (ceil_to(part.depth, k) / part.depth)
+    return amount * ceil_to(rows, m) * ceil_to(columns, k) * (ceil_to(part.width, n) / part.width)
+
+
+def tile_attention(part: Part, tile: Tile, hardware: Hardware, page_size: int | None = None) -> TiledPart:
+    """Tiled counts of an attention part.
+
+    With packed heads P, a query tile of BM rows holds BM // P tokens of all P heads of one kv head; more
+    heads than rows take several tiles.
+    """
+    assert part.mask is not None
+    rows, columns = math.prod(tile.query), math.prod(tile.key)
+    query_tile, instances = tile.query, part.instances
+    if tile.packed_heads > 1:
+        query_tile = (max(1, rows // tile.packed_heads),)
+        instances = part.batch * part.heads / tile.packed_heads * ceil_div(tile.packed_heads, rows)
+    summary = part.mask.tiles(query_tile, tile.key)
+    visits = summary.visited * instances
+    area = rows * columns
+    pair_vector: Number = 0
+    pair_special: Number = 0
+    tile_matrix: Number = 0
+    other_matrix: Number = 0
+    other_vector: Number = 0
+    other_special: Number = 0
+    for op in part.ops:
+        if op.per == "pair":
+            pair_vector = pair_vector + op.vector
+            pair_special = pair_special + op.special
+            tile_matrix = tile_matrix + _padded(op.role, op.matrix, part, hardware, rows, columns)
+        else:
+            other_matrix = other_matrix + op.matrix
+            other_vector = other_vector + op.vector
+            other_special = other_special + op.special
+    per_key = key_bytes(part)
+    query_bytes = (part.depth + part.width) * (DTYPE_BITS[part.dtype] / 8)
+    row_count = summary.query_tiles * instances * rows
+    reread = visits * columns * per_key + row_count * query_bytes
+    if part.backward:
+        # The other loop order as well: every key tile reads queries, output gradients and adds to dQ in fp32.
+        reread = reread + visits * rows * (query_bytes + 4 * part.depth)
+    tiled = Counts(
+        {part.dtype: visits * tile_matrix + other_matrix},
+        visits * area * pair_vector + summary.partial * instances * area * MASK_VECTOR_FLOPS + other_vector,
+        visits * area * pair_special + other_special,
+        0,
+        reread,
+    )
+    if page_size is not None:
+        pages = ceil_div(part.keys, page_size) * part.batch
+        padding = (pages * page_size - part.keys * part.batch) * part.kv_heads * per_key
+        table = 4 * pages
+        tiled = Counts(tiled.matrix, tiled.vector, tiled.special, padding + table, tiled.l2_bytes + table)
+    return TiledPart(
+        part, tile, summary, instances, rows, columns, tile_matrix, area, columns * per_key, tiled
+    )
+
+
+def tile_other(part: Part, hardware: Hardware) -> TiledPart:
+    """A part without pairs: its work padded to the matrix instruction along the chunk or token axis."""
+    work = part_work(part)
+    m = int(hardware.mma_m or 1)
+    side = part.chunk or m
+    ratio = ceil_to(minimum(part.tokens, side), m) / maximum(minimum(part.tokens, side), 1) if part.chunk else 1.0
+    k = hardware.mma_k(part.dtype) or 1
+    if part.depth is not None and part.chunk:
+        ratio = ratio * (ceil_to(part.depth, k) / part.depth)
+    matrix = {dtype: flops * ratio for dtype, flops in work.matrix.items()}
+    tiled = Counts(matrix, work.vector, work.special, 0, 0)
+    tile = Tile((part.chunk,), (part.chunk,)) if part.chunk else Tile((), ())
+    return TiledPart(part, tile, None, part.instances, part.chunk, part.chunk, 0, 0, 0, tiled)
+
+
+def crossing_bytes(graph: Graph, index: int) -> Number:
+    """Bytes that part `index` reads and writes in memory: everything that is not inside it alone."""
+    part = graph.parts[index]
+    total: Number = 0
+    for tensor in graph.tensors:
+        name = tensor.name
+        used = any(name in op.inputs or name in op.outputs for op in part.ops)
+        if not used:
+            continue
+        if tensor.role == "intermediate":
+            outside = any(
+                name in op.inputs or name in op.outputs
+                for other, other_part in enumerate(graph.parts)
+                if other != index
+                for op in other_part.ops
+            )
+            if outside:
+                total = total + tensor.bytes
+        else:
+            total = total + tensor.bytes * (2 if tensor.role == "state" else 1)
+    return total
+
+
+def tile_parts(graph: Graph, tile: Tile, hardware: Hardware, page_size: int | None = None) -> tuple[TiledPart, ...]:
+    """Every part of the graph under one tile, each with the bytes it moves on its own."""
+    result = []
+    for index, part in enumerate(graph.parts):
+        if part.mask is not None:
+            tiled = tile_attention(part, tile, hardware, page_size)
+        else:
+            tiled = tile_other(part, hardware)
+        moved = crossing_bytes(graph, index)
+        own = tiled.counts
+        whole = Counts(
+            own.matrix, own.vector, own.special, own.hbm_bytes + moved, maximum(own.l2_bytes, own.hbm_bytes + moved)
+        )
+        result.append(
+            TiledPart(
+                part, tiled.tile, tiled.summary, tiled.instances, tiled.rows, tiled.columns,
+                tiled.tile_matrix, tiled.tile_pairs, tiled.key_bytes, whole,
+            )  # fmt: skip
+        )
+    return tuple(result)
+
+
+def total_counts(graph: Graph, parts: tuple[TiledPart, ...], useful: Counts | None = None) -> Counts:
+    """Tiled counts of the whole operator; never below the useful counts, entry by entry."""
+    total = Counts({})
+    for tiled in parts:
+        total = total + tiled.counts
+    least = useful if useful is not None else counts(graph)
+    return Counts(
+        {dtype: maximum(total.matrix.get(dtype, 0), flops) for dtype, flops in least.matrix.items()},
+        maximum(total.vector, least.vector),
+        maximum(total.special, least.special),
+        maximum(total.hbm_bytes, least.hbm_bytes),
+        maximum(total.l2_bytes, least.l2_bytes),
+    )
+
+
+def default_tile(problem: Problem) -> Tile:
+    """The tile assumed where no implementation is known for a chip: 128 queries by 128 keys."""
+    return Tile((128,), (128,))
