@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from .simulator.sweep import sweep
 
 __version__ = "0.1.0"
+
+if not (Path(__file__).parent / "simulator").is_dir():
+    # A checkout: the folders of the packages stand beside this one.
+    __path__.append(str(Path(__file__).parent.parent))
 
 _WHERE = {
     "predict": ("api", "predict"), "sweep": ("sweep", "sweep"), "Problem": ("problem", "Problem"),

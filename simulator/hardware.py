@@ -196,10 +196,7 @@ REQUIRED = (
     "hbm_bytes", "hbm_bandwidth_bytes_per_s", "hbm_efficiency", "mma_m", "mma_n",
 )  # fmt: skip
 ALWAYS_KNOWN = ("sm_count", "clock_max_hz")
-MAY_BE_ZERO = frozenset(n for n in NUMBERS if n.startswith("matrix_")) | {
-    "tmem_bytes_per_sm",
-    "interconnect_bytes_per_s",
-}
+MAY_BE_ZERO = {"tmem_bytes_per_sm", "interconnect_bytes_per_s", *(n for n in NUMBERS if n.startswith("matrix_"))}
 TEXTS = ("name", "title", "vendor", "kind", "generation", "target", "validated", "exp_on_vector")
 TOP_LEVEL = ("format", *TEXTS, "inherits", "numbers", "sources")
 
@@ -294,13 +291,13 @@ def _number(path: Path, key: str, entry: object) -> tuple[float | None, tuple[st
         if extra not in ("value", "kind", "source"):
             raise InputError(f"{where}: {unknown('key', extra, ('value', 'kind', 'source'))}")
     value, source = entry["value"], entry.get("source")
-    kind = entry.get("kind", "unknown" if value == "unknown" else None)
     if not isinstance(source, str) or not source.strip():
         raise InputError(f"{where}: has no source; a number without its origin does not load")
     if value == "unknown":
         if key in ALWAYS_KNOWN:
             raise InputError(f"{where}: must be a number; give an estimate with kind = \"estimate\"")
         return None, ("unknown", source)
+    kind = entry.get("kind")
     if kind not in KINDS:
         raise InputError(f"{where}: kind must be one of {', '.join(KINDS)}, not {kind!r}")
     return _checked(where, key, value), (str(kind), source)

@@ -115,7 +115,9 @@ def _schedule(
     for tiled in parts:
         own = floor(tiled.counts, hardware, problem.cache)
         style = "split_kv" if implementation.splits_keys else "attention"
-        timed = own and _part_time(tiled, own, hardware, implementation, constants, problem.cache, style)
+        if own is None:
+            return None
+        timed = _part_time(tiled, own, hardware, implementation, constants, problem.cache, style)
         if timed is None:
             return None
         level = level + timed[0]
@@ -144,7 +146,7 @@ def _schedule(
 
 def candidates_for(
     graph: Graph, hardware: Hardware, choice: Choice
-) -> tuple[list[tuple[Implementation, Tile]], list[str]]:
+) -> tuple[list[tuple[Implementation | None, Tile]], list[str]]:
     """Implementations that accept the main part, each with its tiles, and why the others refuse."""
     main = graph.main
     if choice.implementation is not None:
@@ -155,7 +157,7 @@ def candidates_for(
         pool: Sequence[Implementation] = (implementation,)
     else:
         pool = tuple(implementations.for_hardware(hardware))
-    accepted: list[tuple[Implementation, Tile]] = []
+    accepted: list[tuple[Implementation | None, Tile]] = []
     refusals = []
     for implementation in pool:
         refusal = implementation.refuses(main, hardware, choice.tile)
@@ -189,20 +191,20 @@ def evaluate(variant: Variant, problem: Problem, hardware: Hardware, choice: Cho
         useful = useful + extra
     accepted, refusals = candidates_for(graph, hardware, choice)
     evaluated = []
+    if not accepted:
+        accepted = [(None, choice.tile or default_tile())]
+    tiled: dict[Tile, Tiled] = {}
     for implementation, tile in accepted:
+        if tile not in tiled:
+            tiled[tile] = _tile(graph, tile, hardware, problem, useful, extra)
+        parts, total, bound = tiled[tile]
+        if implementation is None:
+            evaluated.append(Candidate(None, tile, None, parts, total, bound, None, ()))
+            continue
         constants = load_constants(implementation.name, hardware.generation, problem.direction)
-        parts = tile_parts(graph, tile, hardware, problem.page_size)
-        tiled = total_counts(graph, parts, useful) if extra is None else _with_extra(graph, parts, useful, extra)
-        bound = floor(tiled, hardware, problem.cache)
         timed = bound and _schedule(graph, parts, bound, hardware, implementation, constants, problem, extra)
         time_s, terms = timed if timed else (None, ())
-        evaluated.append(Candidate(implementation, tile, constants, parts, tiled, bound, time_s, terms))
-    if not evaluated:
-        tile = choice.tile or default_tile(problem)
-        parts = tile_parts(graph, tile, hardware, problem.page_size)
-        tiled = total_counts(graph, parts, useful) if extra is None else _with_extra(graph, parts, useful, extra)
-        bound = floor(tiled, hardware, problem.cache)
-        evaluated.append(Candidate(None, tile, None, parts, tiled, bound, None, ()))
+        evaluated.append(Candidate(implementation, tile, constants, parts, total, bound, time_s, terms))
     tiles_s, best = _settle(evaluated)
     return Evaluation(
         graph, useful, projections, floor(useful.matrix_only, hardware, problem.cache),
@@ -210,13 +212,16 @@ def evaluate(variant: Variant, problem: Problem, hardware: Hardware, choice: Cho
     )  # fmt: skip
 
 
-def _with_extra(graph: Graph, parts: tuple[TiledPart, ...], useful: Counts, extra: Counts) -> Counts:
-    tiled = total_counts(graph, parts) + extra
-    return Counts(
-        {dtype: maximum(tiled.matrix.get(dtype, 0), flops) for dtype, flops in useful.matrix.items()},
-        maximum(tiled.vector, useful.vector), maximum(tiled.special, useful.special),
-        maximum(tiled.hbm_bytes, useful.hbm_bytes), maximum(tiled.l2_bytes, useful.l2_bytes),
-    )  # fmt: skip
+Tiled = tuple[tuple[TiledPart, ...], Counts, Bound | None]
+
+
+def _tile(
+    graph: Graph, tile: Tile, hardware: Hardware, problem: Problem, useful: Counts, extra: Counts | None
+) -> Tiled:
+    """The parts under a tile, their total (plain projections included where asked), and its floor."""
+    parts = tile_parts(graph, tile, hardware, problem.page_size)
+    total = total_counts(parts, useful, extra)
+    return parts, total, floor(total, hardware, problem.cache)
 
 
 def _settle(evaluated: list[Candidate]) -> tuple[Number | None, Number]:

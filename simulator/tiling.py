@@ -11,14 +11,14 @@ What a tile adds to the useful counts (`tiles` rung):
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .algebra import Number, ceil_div, ceil_to, maximum, minimum
-from .counts import Counts, counts, part_work
+from .counts import Counts, part_work
 from .graph import Graph, Part
 from .hardware import Hardware
 from .masks import TileSummary
-from .problem import DTYPE_BITS, Problem, nbytes
+from .problem import DTYPE_BITS, nbytes
 
 MASK_VECTOR_FLOPS = 2
 """A masked pair costs a comparison and a select on the vector lanes."""
@@ -169,39 +169,28 @@ def tile_parts(graph: Graph, tile: Tile, hardware: Hardware, page_size: int | No
     """Every part of the graph under one tile, each with the bytes it moves on its own."""
     result = []
     for index, part in enumerate(graph.parts):
-        if part.mask is not None:
-            tiled = tile_attention(part, tile, hardware, page_size)
-        else:
-            tiled = tile_other(part, hardware)
-        moved = crossing_bytes(graph, index)
-        own = tiled.counts
-        whole = Counts(
-            own.matrix, own.vector, own.special, own.hbm_bytes + moved, maximum(own.l2_bytes, own.hbm_bytes + moved)
-        )
-        result.append(
-            TiledPart(
-                part, tiled.tile, tiled.summary, tiled.instances, tiled.rows, tiled.columns,
-                tiled.tile_matrix, tiled.tile_pairs, tiled.key_bytes, whole,
-            )  # fmt: skip
-        )
+        attends = part.mask is not None
+        tiled = tile_attention(part, tile, hardware, page_size) if attends else tile_other(part, hardware)
+        moved = tiled.counts.hbm_bytes + crossing_bytes(graph, index)
+        whole = replace(tiled.counts, hbm_bytes=moved, l2_bytes=maximum(tiled.counts.l2_bytes, moved))
+        result.append(replace(tiled, counts=whole))
     return tuple(result)
 
 
-def total_counts(graph: Graph, parts: tuple[TiledPart, ...], useful: Counts | None = None) -> Counts:
-    """Tiled counts of the whole operator; never below the useful counts, entry by entry."""
-    total = Counts({})
+def total_counts(parts: tuple[TiledPart, ...], useful: Counts, extra: Counts | None = None) -> Counts:
+    """Tiled counts of the whole operator (and of plain projections); never below the useful ones, entry by entry."""
+    total = extra or Counts({})
     for tiled in parts:
         total = total + tiled.counts
-    least = useful if useful is not None else counts(graph)
     return Counts(
-        {dtype: maximum(total.matrix.get(dtype, 0), flops) for dtype, flops in least.matrix.items()},
-        maximum(total.vector, least.vector),
-        maximum(total.special, least.special),
-        maximum(total.hbm_bytes, least.hbm_bytes),
-        maximum(total.l2_bytes, least.l2_bytes),
+        {dtype: maximum(total.matrix.get(dtype, 0), flops) for dtype, flops in useful.matrix.items()},
+        maximum(total.vector, useful.vector),
+        maximum(total.special, useful.special),
+        maximum(total.hbm_bytes, useful.hbm_bytes),
+        maximum(total.l2_bytes, useful.l2_bytes),
     )
 
 
-def default_tile(problem: Problem) -> Tile:
+def default_tile() -> Tile:
     """The tile assumed where no implementation is known for a chip: 128 queries by 128 keys."""
     return Tile((128,), (128,))

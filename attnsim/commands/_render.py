@@ -58,53 +58,40 @@ def workload(p: Prediction) -> str:
     return ", ".join(parts)
 
 
-def _kernel(p: Prediction, tile: dict[str, Any] | None) -> str:
-    name = p.chosen.implementation.name if p.chosen.implementation else "no kernel known"
+def _kernel(p: Prediction, tile: dict[str, Any] | None, gap: str = " ") -> str:
+    name = p.chosen.implementation.name if p.chosen.implementation else "none known"
     if not tile:
         return name
-    return f"{name} {'x'.join(map(str, tile['query']))}/{'x'.join(map(str, tile['key']))}"
+    return f"{name}{gap}{'x'.join(map(str, tile['query']))}/{'x'.join(map(str, tile['key']))}"
+
+
+def interval(low: float, high: float) -> str:
+    """Two times in one unit."""
+    unit, factor = next(((u, f) for u, f in (("s", 1.0), ("ms", 1e3), ("us", 1e6)) if high * f >= 1), ("ns", 1e9))
+    return f"{low * factor:.3g}-{high * factor:.3g} {unit}"
 
 
 def table(results: list[Prediction]) -> str:
     """One table a chip, then a reason, a suggestion and warnings for each variant."""
-    from rich.box import SIMPLE_HEAD
+    import shutil
+
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     buffer = io.StringIO()
-    import shutil
-
-    width = max(shutil.get_terminal_size((120, 24)).columns, 110)
+    width = max(shutil.get_terminal_size((140, 24)).columns, 130)
     console = Console(file=buffer, width=width, highlight=False, color_system=None)
     for name in dict.fromkeys(p.hardware.name for p in results):
         group = [p for p in results if p.hardware.name == name]
         first = group[0]
-        console.print(Text(f"{first.hardware.title}: {workload(first)}"), soft_wrap=True)
-        grid = Table(box=SIMPLE_HEAD, pad_edge=False)
-        measured = any(p.measured_s is not None for p in group)
-        heads = ["variant", "kernel, tile", "FLOPs", "HBM bytes", "FLOP/B", "flops", "roofline", "tiles", "schedule"]
-        for index, head in enumerate(heads + (["measured"] if measured else []) + ["limited by"]):
-            right = 1 < index < len(heads) + measured
-            grid.add_column(head, justify="right" if right else "left", no_wrap=index == 0)
         dicts = [p.to_dict() for p in group]
-        for p, d in zip(group, dicts, strict=True):
-            rungs = []
-            for rung in RUNGS[: 4 + measured]:
-                entry = d["ladder"][rung]
-                cell = "-" if entry is None else f"{seconds(entry['time_s'])}\n{times(entry['speedup'])}"
-                if rung == "schedule" and entry is not None:
-                    cell += f"\n{seconds(entry['low_s'])}..{seconds(entry['high_s'])}"
-                rungs.append(cell)
-            grid.add_row(
-                p.variant.id, _kernel(p, d["tile"]), amount(d["flops"]["matrix"], ""), amount(d["bytes"]["hbm"], "B"),
-                f"{d['arithmetic_intensity']:.3g}" if d["arithmetic_intensity"] is not None else "-",
-                *rungs, d["limited_by"] or "-",
-            )  # fmt: skip
-        console.print(grid)
+        console.print(Text(f"{first.hardware.title}: {workload(first)}"), soft_wrap=True)
+        console.print(_grid(group, dicts))
         base = first.baseline_variant.id
-        console.print(Text(f"Times and speedups over {base} at the same rung. flops, roofline, tiles: floors at "
-                           f"{first.hardware.clock_max_hz / 1e9:.3g} GHz; schedule: predicted."))  # fmt: skip
+        given = " (given)" if first.baseline_time_s is not None else ""
+        console.print(Text(f"Speedups are over {base}{given} at the same rung. flops, roofline and tiles are floors at "
+                           f"{first.hardware.clock_max_hz / 1e9:.3g} GHz: no kernel is faster. schedule is predicted."),
+                      soft_wrap=True)  # fmt: skip
         for p, d in zip(group, dicts, strict=True):
             for line in _sentences(p, d):
                 console.print(Text(line), soft_wrap=True)
@@ -112,14 +99,42 @@ def table(results: list[Prediction]) -> str:
     return "\n".join(line.rstrip() for line in buffer.getvalue().rstrip().splitlines())
 
 
+def _grid(group: list[Prediction], dicts: list[dict[str, Any]]) -> Any:
+    """The table of one chip."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    grid = Table(box=SIMPLE_HEAD, pad_edge=False)
+    measured = any(p.measured_s is not None for p in group)
+    heads = ["variant", "kernel, tile", "FLOPs", "HBM", "FLOP/B", "flops", "roofline", "tiles", "schedule", "likely range"]
+    heads += ["measured"] if measured else []
+    for index, head in enumerate([*heads, "limited by"]):
+        grid.add_column(head, justify="right" if 1 < index < len(heads) else "left", no_wrap=True)
+    for p, d in zip(group, dicts, strict=True):
+        ladder = d["ladder"]
+        rungs = [
+            "-" if ladder[rung] is None else f"{seconds(ladder[rung]['time_s'])}\n{times(ladder[rung]['speedup'])}"
+            for rung in RUNGS[: 4 + measured]
+        ]
+        schedule = ladder["schedule"]
+        rungs.insert(4, "-" if schedule is None else interval(schedule["low_s"], schedule["high_s"]))
+        intensity = d["arithmetic_intensity"]
+        grid.add_row(
+            p.variant.id, _kernel(p, d["tile"], "\n"), amount(d["flops"]["matrix"], ""), amount(d["bytes"]["hbm"], "B"),
+            "-" if intensity is None else f"{intensity:,.0f}" if intensity >= 100 else f"{intensity:.3g}",
+            *rungs, d["limited_by"] or "-",
+        )  # fmt: skip
+    return grid
+
+
 def _sentences(p: Prediction, d: dict[str, Any]) -> list[str]:
     """What is said of one variant below the table."""
     lines = ["", f"{p.variant.id}: {d['reason']}."]
     if d["suggestion"]:
         lines.append(f"  would help: {d['suggestion']}.")
-    if d["speedup_bound"] is not None and p.variant.id != p.baseline_variant.id:
+    if d["speedup_bound"] is not None and p.baseline is not p.evaluation:
         lines.append(f"  no kernel of this tiling gains more than {times(d['speedup_bound'])}; predicted "
-                     f"{times(p.speedup)}.")  # fmt: skip
+                     f"{times(p.speedup) or 'unknown'}.")  # fmt: skip
     if d["confidence"]:
         error = f", known error about {d['error_percent']:.0f} %" if d["error_percent"] else ""
         lines.append(f"  schedule constants: {d['confidence']}{error}. Fits in memory (one layer): batch "

@@ -1,0 +1,5 @@
+"""`python -m attnsim` is the command `attnsim`."""
+
+from .cli import main
+
+main()

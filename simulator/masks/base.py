@@ -1,0 +1,64 @@
+"""What every mask answers: exact pairs and tiles of one head of one sequence, and the paper's pair rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..algebra import Number
+
+
+@dataclass(frozen=True, slots=True)
+class TileSummary:
+    """Tiles of one head: `visited` = full + partial; `skipped` is the rest of the grid.
+
+    query_tiles: rows of the grid. longest_row, shortest_row: visited key tiles of the query tile with the most
+    and the fewest.
+    """
+
+    query_tiles: Number
+    visited: Number
+    full: Number
+    partial: Number
+    skipped: Number
+    longest_row: Number
+    shortest_row: Number
+
+
+class Mask(Protocol):
+    """Which (query, key) pairs attend. A tile is a block of the fixed grid that starts at token 0; it is visited
+    if any pair in it attends, full if it lies inside the sequence and all its pairs attend, else partial."""
+
+    @property
+    def queries(self) -> Any: ...
+
+    @property
+    def keys(self) -> Any: ...
+
+    def pairs(self) -> Number:
+        """Pairs that attend."""
+        ...
+
+    def tiles(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> TileSummary:
+        """Exact tile counts."""
+        ...
+
+    def rows(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> Any:
+        """(visited, full) key tiles of every query tile, as integer arrays."""
+        ...
+
+    def attends(self, i: NDArray[np.int64], j: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """The pair rule over flattened token indices, independent of the counting."""
+        ...
+
+
+def summarise(visited: NDArray[Any], full: NDArray[Any], key_tiles: int) -> TileSummary:
+    """A summary from per-query-tile counts."""
+    total, whole = int(visited.sum()), int(full.sum())
+    return TileSummary(
+        len(visited), total, whole, total - whole, len(visited) * key_tiles - total, int(visited.max(initial=0)),
+        int(visited.min(initial=0)) if len(visited) else 0,
+    )  # fmt: skip

@@ -1,0 +1,188 @@
+"""Masks that fall apart into independent sequences: dilation groups, shifted windows, documents of a ragged batch."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..algebra import Number
+from ..errors import InputError
+from .band import BandMask
+from .base import Mask, TileSummary
+
+Ints = NDArray[np.int64]
+
+
+def add_summaries(counted: list[tuple[int, TileSummary]]) -> TileSummary:
+    """The summary of several independent sequences, each occurring a number of times."""
+    rows, visited, full, partial, skipped = (
+        sum(n * getattr(s, name) for n, s in counted)
+        for name in ("query_tiles", "visited", "full", "partial", "skipped")
+    )
+    longest = max((s.longest_row for _, s in counted), default=0)
+    shortest = min((s.shortest_row for _, s in counted), default=0)
+    return TileSummary(rows, visited, full, partial, skipped, longest, shortest)
+
+
+@dataclass(frozen=True, slots=True)
+class DilatedMask:
+    """Query at key position p = keys - queries + i sees keys p + dilation t for -left <= t <= right.
+
+    Tokens are regrouped by their position modulo the dilation; every group is a band with tiles of its own.
+    """
+
+    queries: int
+    keys: int
+    left: int
+    right: int
+    dilation: int
+
+    def attends(self, i: Ints, j: Ints) -> NDArray[np.bool_]:
+        step, rest = np.divmod(j - (i + self.keys - self.queries), self.dilation)
+        attends: NDArray[np.bool_] = (rest == 0) & (step >= -self.left) & (step <= self.right)
+        return attends
+
+    def _groups(self) -> list[tuple[int, BandMask]]:
+        """(how many, band) of the groups that hold queries."""
+        if self.queries > self.keys:
+            raise InputError(f"dilated attention needs as many keys as queries, not {self.keys} for {self.queries}")
+        d, before = self.dilation, self.keys - self.queries
+        sizes = Counter(
+            (-(-max(self.keys - r, 0) // d) - -(-max(before - r, 0) // d), -(-max(self.keys - r, 0) // d))
+            for r in range(min(d, self.keys))
+        )
+        return [(n, BandMask(q, k, self.left, self.right)) for (q, k), n in sizes.items() if q > 0]
+
+    def pairs(self) -> int:
+        return sum(n * int(band.pairs()) for n, band in self._groups())
+
+    def tiles(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> TileSummary:
+        return add_summaries([(n, band.tiles(query_tile, key_tile)) for n, band in self._groups()])
+
+    def rows(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> Any:
+        return _join([(n, band.rows(query_tile, key_tile)) for n, band in self._groups()])
+
+
+def _join(parts: list[tuple[int, Any]]) -> Any:
+    """Rows of independent sequences one after the other."""
+    visited = np.concatenate([v for n, (v, _) in parts for _ in range(n)])
+    return visited, np.concatenate([f for n, (_, f) in parts for _ in range(n)])
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentsMask:
+    """A ragged batch: documents attend to themselves only, each with `make(length)` and a tile grid of its own."""
+
+    lengths: tuple[int, ...]
+    make: Callable[[int], Mask]
+
+    @property
+    def queries(self) -> int:
+        return sum(self.lengths)
+
+    @property
+    def keys(self) -> int:
+        return sum(self.lengths)
+
+    def attends(self, i: Ints, j: Ints) -> NDArray[np.bool_]:
+        ends = np.cumsum(self.lengths)
+        result = np.zeros(np.broadcast_shapes(np.shape(i), np.shape(j)), dtype=bool)
+        for end, length in zip(ends, self.lengths, strict=True):
+            begin = end - length
+            inside = (i >= begin) & (i < end) & (j >= begin) & (j < end)
+            result |= inside & self.make(length).attends(i - begin, j - begin)
+        return result
+
+    def pairs(self) -> Number:
+        return sum(n * self.make(length).pairs() for length, n in Counter(self.lengths).items())
+
+    def tiles(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> TileSummary:
+        counted = Counter(self.lengths)
+        return add_summaries([(n, self.make(length).tiles(query_tile, key_tile)) for length, n in counted.items()])
+
+    def rows(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> Any:
+        return _join([(1, self.make(length).rows(query_tile, key_tile)) for length in self.lengths])
+
+
+@dataclass(frozen=True, slots=True)
+class WindowsMask:
+    """Windows of tokens that do not overlap (Swin, 2103.14030), after a cyclic shift along each axis.
+
+    Tokens of one window attend to each other unless the shift brought them together from opposite ends of an
+    axis. A kernel computes every window as a short sequence: tiles are counted inside the windows.
+    """
+
+    shape: tuple[int, ...]
+    window: tuple[int, ...]
+    shift: tuple[int, ...]
+
+    @property
+    def queries(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def keys(self) -> int:
+        return math.prod(self.shape)
+
+    def attends(self, i: Ints, j: Ints) -> NDArray[np.bool_]:
+        result = np.ones(np.broadcast_shapes(np.shape(i), np.shape(j)), dtype=bool)
+        queries, keys = np.unravel_index(i, self.shape), np.unravel_index(j, self.shape)
+        for q, k, n, w, s in zip(queries, keys, self.shape, self.window, self.shift, strict=True):
+            same_window = (q - s) % n // w == (k - s) % n // w
+            result &= same_window & ((q < s) == (k < s))
+        return result
+
+    def _windows(self, axis: int) -> Counter[tuple[int, int]]:
+        """(tokens from the far end, tokens wrapped around) of the windows along an axis, and how many there are."""
+        n, w, s = self.shape[axis], self.window[axis], self.shift[axis] % self.shape[axis]
+        begin = np.arange(0, n, w)
+        end = np.minimum(begin + w, n)
+        wrapped = np.maximum(end - np.maximum(begin, n - s), 0)
+        return Counter(zip((end - begin - wrapped).tolist(), wrapped.tolist(), strict=True))
+
+    def pairs(self) -> int:
+        return math.prod(
+            sum(n * (a * a + b * b) for (a, b), n in self._windows(axis).items()) for axis in range(len(self.shape))
+        )
+
+    def _each(self) -> list[tuple[int, NDArray[np.bool_]]]:
+        """(how many, pairs that attend) of every kind of window, tokens in row-major order."""
+        result = []
+        axes = [list(self._windows(axis).items()) for axis in range(len(self.shape))]
+        for kinds in itertools.product(*axes):
+            inside = np.ones((1, 1), dtype=bool)
+            for (a, b), _ in kinds:
+                side = np.arange(a + b) < a
+                inside = np.kron(inside, side[:, None] == side[None, :]).astype(bool)
+            result.append((math.prod(n for _, n in kinds), inside))
+        return result
+
+    def rows(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> Any:
+        return _join([(n, _block_rows(m, math.prod(query_tile), math.prod(key_tile))) for n, m in self._each()])
+
+    def tiles(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> TileSummary:
+        bm, bn = math.prod(query_tile), math.prod(key_tile)
+        counted = []
+        for n, inside in self._each():
+            visited, full = _block_rows(inside, bm, bn)
+            total, whole, columns = int(visited.sum()), int(full.sum()), -(-len(inside) // bn)
+            counted.append((n, TileSummary(
+                len(visited), total, whole, total - whole, len(visited) * columns - total,
+                int(visited.max()), int(visited.min()),
+            )))  # fmt: skip
+        return add_summaries(counted)
+
+
+def _block_rows(inside: NDArray[np.bool_], bm: int, bn: int) -> tuple[Ints, Ints]:
+    """(visited, full) tiles of a small dense mask."""
+    n, m = inside.shape
+    r, c = np.arange(0, n, bm), np.arange(0, m, bn)
+    attending = np.add.reduceat(np.add.reduceat(inside.astype(np.int64), r, axis=0), c, axis=1)
+    return (attending > 0).sum(axis=1), (attending == bm * bn).sum(axis=1)

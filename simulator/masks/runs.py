@@ -1,0 +1,129 @@
+"""Tiles of flattened tokens over boxes of up to three axes: exact counts from runs of consecutive keys.
+
+A query tile of consecutive tokens covers pieces of rows of the last axis. What one piece attends to is a box; a box
+is runs of consecutive tokens, and a run covers a range of key tiles. Query tiles are taken in blocks, so that memory
+stays bounded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+CELLS = 2**21
+"""Query tiles times key tiles, and runs, held at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Windows along three axes: query (a, b, c) attends to the box from start to end along each."""
+
+    start: tuple[Ints, Ints, Ints]
+    end: tuple[Ints, Ints, Ints]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return len(self.start[0]), len(self.start[1]), len(self.start[2])
+
+    @property
+    def tokens(self) -> int:
+        a, b, c = self.shape
+        return a * b * c
+
+
+def expand(first: Ints, count: Ints) -> tuple[Ints, Ints]:
+    """(owner, value): for every k the values first[k] .. first[k] + count[k] - 1."""
+    owner = np.repeat(np.arange(len(first)), count)
+    offset = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
+    return owner, first[owner] + offset
+
+
+def flattened_rows(box: Box, query: int, key: int) -> tuple[Ints, Ints]:
+    """(visited, full) key tiles of every query tile of `query` consecutive tokens."""
+    tiles = -(-box.tokens // query)
+    columns = -(-box.tokens // key)
+    block = max(1, min(CELLS // columns, tiles))
+    visited = np.empty(tiles, dtype=np.int64)
+    full = np.empty(tiles, dtype=np.int64)
+    for first in range(0, tiles, block):
+        t = np.arange(first, min(first + block, tiles))
+        visited[t] = _visited(box, t, query, key, columns)
+        full[t] = _full(box, t, query, key)
+    return visited, full
+
+
+def _visited(box: Box, t: Ints, query: int, key: int, columns: int) -> Ints:
+    """Distinct key tiles that the runs of each query tile touch."""
+    _, rows, width = box.shape
+    begin, stop = t * query, np.minimum((t + 1) * query, box.tokens)
+    # Pieces: the rows of the last axis that each query tile covers, and the part of them.
+    owner, row = expand(begin // width, (stop - 1) // width - begin // width + 1)
+    left = np.maximum(begin[owner] - row * width, 0)
+    right = np.minimum(stop[owner] - row * width, width) - 1
+    low, high = box.start[2][left], box.end[2][right]
+    plane, line = row // rows, row % rows
+    piece, key_plane = expand(box.start[0][plane], box.end[0][plane] - box.start[0][plane])
+    first_line, end_line = box.start[1][line][piece], box.end[1][line][piece]
+    low, high, owner = low[piece], high[piece], owner[piece]
+    # Runs of neighbouring lines that leave less than a tile between them touch neighbouring tiles: one range.
+    joined = width - (high - low) < key
+    many = np.where(joined, 1, end_line - first_line)
+    which, line_of = expand(np.where(joined, first_line, first_line), many)
+    last_line = np.where(joined[which], end_line[which] - 1, line_of)
+    run_begin = (key_plane[which] * rows + line_of) * width + low[which]
+    run_end = (key_plane[which] * rows + last_line) * width + high[which]
+    base = owner[which] * (columns + 1)
+    size = len(t) * (columns + 1)
+    change = np.bincount(base + run_begin // key, minlength=size) - np.bincount(
+        base + -(-run_end // key), minlength=size
+    )
+    covered = np.cumsum(change.reshape(len(t), columns + 1), axis=1)[:, :-1] > 0
+    counts: Ints = covered.sum(axis=1)
+    return counts
+
+
+def _full(box: Box, t: Ints, query: int, key: int) -> Ints:
+    """Key tiles inside the box that all queries of a tile share."""
+    planes, rows, width = box.shape
+    begin = t * query
+    whole = begin + query <= box.tokens
+    last = np.minimum(begin + query, box.tokens) - 1
+    a0, a1 = begin // (rows * width), last // (rows * width)
+    b0, b1 = begin // width % rows, last // width % rows
+    c0, c1 = begin % width, last % width
+    one_plane, one_row = a0 == a1, begin // width == last // width
+    # Along an axis that wraps inside the tile, both ends of the axis are among its coordinates.
+    low = [a1, np.where(one_plane, b1, rows - 1), np.where(one_row, c1, width - 1)]
+    high = [a0, np.where(one_plane, b0, 0), np.where(one_row, c0, 0)]
+    s = [box.start[axis][low[axis]] for axis in range(3)]
+    e = [box.end[axis][high[axis]] for axis in range(3)]
+    count = np.zeros(len(t), dtype=np.int64)
+    some = whole & (s[0] < e[0]) & (s[1] < e[1]) & (s[2] < e[2])
+    wide = some & (s[2] == 0) & (e[2] == width)
+    deep = wide & (s[1] == 0) & (e[1] == rows)
+    count += np.where(deep, _tiles_between(s[0] * rows * width, e[0] * rows * width, key), 0)
+    flat = np.flatnonzero(wide & ~deep)
+    if len(flat):
+        owner, plane = expand(s[0][flat], e[0][flat] - s[0][flat])
+        lines = _tiles_between((plane * rows + s[1][flat][owner]) * width, (plane * rows + e[1][flat][owner]) * width, key)
+        count[flat] += np.bincount(owner, weights=lines, minlength=len(flat)).astype(np.int64)
+    narrow = np.flatnonzero(some & ~wide & (e[2] - s[2] >= key))
+    if len(narrow):
+        owner, plane = expand(s[0][narrow], e[0][narrow] - s[0][narrow])
+        source = narrow[owner]
+        line_owner, line = expand(s[1][source], e[1][source] - s[1][source])
+        at = (plane[line_owner] * rows + line) * width
+        source = source[line_owner]
+        found = _tiles_between(at + s[2][source], at + e[2][source], key)
+        count += np.bincount(source, weights=found, minlength=len(t)).astype(np.int64)
+    del planes
+    return count
+
+
+def _tiles_between(begin: Ints, end: Ints, key: int) -> Ints:
+    """Whole tiles inside [begin, end)."""
+    found: Ints = np.maximum(end // key - -(-begin // key), 0)
+    return found
