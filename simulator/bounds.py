@@ -41,13 +41,8 @@ def native_dtype(hardware: Hardware, dtype: str) -> str:
 
 
 def matrix_peak(hardware: Hardware, dtype: str) -> float | None:
-    """Matrix FLOP/s that no kernel exceeds: highest clock, fastest accumulation. None: unknown."""
-    native = native_dtype(hardware, dtype)
-    peak = hardware.matrix_flop_per_s(native, hardware.clock_max_hz)
-    if peak is not None and native == "fp16" and hardware.matrix_fp16_acc16_flop_per_clock_per_sm:
-        fast = hardware.matrix_fp16_acc16_flop_per_clock_per_sm * hardware.sm_count * hardware.clock_max_hz
-        peak = max(peak, fast)
-    return peak or None
+    """Matrix FLOP/s that no kernel exceeds: highest clock, fastest accumulation. None: unknown or unsupported."""
+    return hardware.matrix_peak_flop_per_s(native_dtype(hardware, dtype)) or None
 
 
 def floor(counts: Counts, hardware: Hardware, cache: str = "cold") -> Bound | None:

@@ -127,18 +127,18 @@ def _groups(
     if not inputs:
         yield np.arange(1), problem
         return
-    group = np.broadcast_to(np.asarray(problem.group, dtype=np.float64), (points,))
-    keys = [np.broadcast_to(np.asarray(problem.queries), (points,)) <= FEW_QUERIES, group]
-    keys += [np.broadcast_to(np.asarray(problem.queries), (points,)) == 1]
-    for value in (problem.head_dim, problem.v_dim):
+    queries = np.broadcast_to(np.asarray(problem.queries), (points,))
+    code = (queries <= FEW_QUERIES).astype(np.uint16) + (queries == 1)
+    for value in (problem.group, problem.head_dim, problem.v_dim):
         if isinstance(value, np.ndarray):
-            keys.append(value)
-    if all(bool((key == key[0]).all()) for key in keys):
+            _, inverse = np.unique(value, return_inverse=True)
+            _, code = np.unique(code * (int(inverse.max()) + 1) + inverse, return_inverse=True)
+    if bool((code == code[0]).all()):
         members: list[NDArray[np.int64]] = [np.arange(points)]
     else:
-        _, inverse = np.unique(np.stack([np.asarray(k, dtype=np.float64) for k in keys]), axis=1, return_inverse=True)
-        order = np.argsort(inverse, kind="stable")
-        members = np.split(order, np.flatnonzero(np.diff(inverse[order])) + 1)
+        # Radix sort: numpy's stable sort of 16-bit integers.
+        order = np.argsort(code.astype(np.uint16), kind="stable")
+        members = np.split(order, np.flatnonzero(np.diff(code[order])) + 1)
     for rows in members:
         for start in range(0, len(rows), BLOCK):
             block = rows[start : start + BLOCK]

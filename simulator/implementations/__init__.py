@@ -33,6 +33,12 @@ def smallest(x: Number) -> float:
     return x if type(x) in (int, float) else float(np.min(x))
 
 
+def plain_dense(part: Part) -> bool:
+    """Whether the mask is neither causal nor local (kernels choose tiles by that)."""
+    mask = part.mask
+    return getattr(mask, "left", 0) is None and getattr(mask, "right", 0) is None
+
+
 class Implementation:
     """What a kernel does, apart from how fast. Subclass, state the differences, instantiate once.
 
@@ -51,8 +57,6 @@ class Implementation:
     max_axes: ClassVar[int] = 1
     packs_heads: ClassVar[bool] = False
     splits_keys: ClassVar[bool] = False
-    extra_passes: ClassVar[float] = 0.0
-    """Times that Q, K, V and O are read and written again by helper kernels (token permutation)."""
     mask_kinds: ClassVar[frozenset[str] | None] = None
     """Names of mask classes it can run; None: any."""
 
@@ -85,6 +89,10 @@ class Implementation:
     def masked(self, part: Part, tile: Tile) -> str:
         """On which visited tiles the kernel evaluates the mask: "partial" ones, "all" or "none"."""
         return "partial"
+
+    def extra_passes(self, part: Part) -> float:
+        """Times that Q, K, V and O move through memory once more in helper kernels (token permutation)."""
+        return 0.0
 
     def packed_heads(self, part: Part) -> int:
         """Query heads that share a query tile for this part."""

@@ -1,7 +1,8 @@
 """FlashAttention-3 (Shah et al., 2407.08608): warp-specialised wgmma kernels for Hopper.
 
 Tiles: hopper/tile_size.h of Dao-AILab/flash-attention, tile_size_fwd_sm90; backward: flash_bwd_launch_template.h.
-Query heads of a kv head are packed when that fills the query tiles better (heuristics.h, should_pack_gqa).
+Packing the query heads of a kv head (heuristics.h, should_pack_gqa) matters for few queries, where the split-KV form
+is the faster one: it is modelled there.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from ..graph import Part
 from ..hardware import Hardware
 from ..problem import DTYPE_BITS
 from ..tiling import Tile
-from . import BAND_AND_CHUNKS, Implementation, largest
+from . import BAND_AND_CHUNKS, Implementation, largest, plain_dense
 
 
 class FlashAttention3(Implementation):
@@ -20,27 +21,17 @@ class FlashAttention3(Implementation):
     generations = frozenset({"hopper"})
     dtypes = ("fp16", "bf16", "fp8", "fp8_e4m3")
     mask_kinds = BAND_AND_CHUNKS
-    packs_heads = True
 
     def refuses_more(self, part: Part, hardware: Hardware, tile: Tile | None) -> str | None:
         if part.backward and DTYPE_BITS[part.dtype] < 16:
             return "fa3 has no fp8 backward pass"
         return None
 
-    def packed_heads(self, part: Part) -> int:
-        # Packing helps where the queries of one head leave the last tile emptier than all heads together do.
-        tokens, heads = largest(part.tokens), super().packed_heads(part)
-        if part.backward or heads == 1:
-            return 1
-        alone = tokens / (-(-tokens // 128) * 128)
-        together = tokens * heads / (-(-tokens * heads // 128) * 128)
-        return heads if alone < 0.9 * together and type(part.tokens) is int else 1
-
     def tiles(self, part: Part, hardware: Hardware) -> tuple[Tile, ...]:
         d = largest(part.depth)
         if part.backward:
             return (Tile((128,), (128,)),) if d <= 64 else (Tile((80,), (128,)),) if d <= 128 else (Tile((64,), (80,)),)
-        masked = part.mask is not None and type(part.pairs) is int and part.pairs < part.tokens * part.keys
+        masked = not plain_dense(part)
         if DTYPE_BITS[part.dtype] < 16:
             sides = (192, 160) if d <= 64 else (128, 192) if d <= 96 else (128, 224 if not masked else 192)
             if d > 128:

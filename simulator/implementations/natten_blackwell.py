@@ -44,7 +44,6 @@ class Natten(Implementation):
     title = "NATTEN"
     source = "SHI-Labs/NATTEN 8c8729f"
     mask_kinds = frozenset({"NeighbourhoodMask"})
-    extra_passes = 2.0
     forward: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = ()
     gradient: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = ()
 
@@ -70,6 +69,12 @@ class Natten(Implementation):
         if len(tile.query) == len(mask.shape) and fully_block_sparse(mask, tile):
             return "none" if all(n % t == 0 for n, t in zip(mask.shape, tile.key, strict=True)) else "all"
         return "all"
+
+    def extra_passes(self, part: Part) -> float:
+        # One axis without dilation is contiguous as it is.
+        mask = part.mask
+        assert isinstance(mask, NeighbourhoodMask)
+        return 2.0 if len(mask.shape) > 1 or max(mask.dilation) > 1 else 0.0
 
     def tiles(self, part: Part, hardware: Hardware) -> tuple[Tile, ...]:
         mask = part.mask

@@ -18,7 +18,6 @@ class NattenCutlass(Natten):
     generations = frozenset({"ampere", "ada", "hopper", "blackwell", "blackwell-consumer"})
     dtypes = ("fp32", "fp16", "bf16")
     head_dims = (8, 256)
-    extra_passes = 0.0
     forward = (
         ((64,), (64,)), ((64,), (128,)), ((32,), (128,)),
         ((8, 8), (8, 8)), ((4, 16), (4, 16)), ((16, 4), (16, 4)), ((8, 8), (8, 16)), ((4, 16), (8, 16)),
@@ -29,6 +28,9 @@ class NattenCutlass(Natten):
         ((64,), (64,)), ((128,), (128,)), ((8, 8), (8, 8)), ((8, 16), (8, 16)), ((4, 4, 4), (4, 4, 4)),
         ((2, 8, 8), (2, 8, 8)),
     )  # fmt: skip
+
+    def extra_passes(self, part: Part) -> float:
+        return 0.0
 
     def tiles(self, part: Part, hardware: Hardware) -> tuple[Tile, ...]:
         every = super().tiles(part, hardware)
