@@ -140,6 +140,14 @@ def _warnings(
     wide = check_dtype(hardware, prepared.matrix_dtype)
     if wide:
         warnings.append(wide)
+    chosen = evaluation.chosen
+    kernel = chosen.implementation
+    passes = kernel.extra_passes(evaluation.graph.main) if kernel else 0.0
+    if kernel and passes and hardware.hbm_bandwidth_bytes_per_s:
+        moved = passes * sum(t.bytes for t in evaluation.graph.tensors if t.role in ("input", "output"))
+        extra = moved / hardware.hbm_bandwidth_bytes_per_s / (hardware.hbm_efficiency or 1)
+        warnings.append(f"{kernel.name} wants permuted tokens: {extra * 1e3:.2g} ms more a call in kernels "
+                        "of their own, not included, unless the model keeps them permuted")  # fmt: skip
     if evaluation.chosen.bound is None:
         warnings.append(f"no floor: {hardware.name} has no known matrix rate for {prepared.matrix_dtype} or no known "
                         "memory bandwidth")  # fmt: skip

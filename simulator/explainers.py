@@ -58,7 +58,9 @@ def reason(p: Prediction) -> str:
 
 def _moves(p: Prediction) -> Iterator[tuple[str, float, dict[str, Any]]]:
     """(what is moved, work relative to now, arguments for `Prediction.again`)."""
-    for text, variant in getattr(p.variant, "moves", lambda problem: ())(p.prepared):
+    if p.choice.tile is not None:
+        yield "the kernel's own tile", 1.0, {"choice": replace(p.choice, tile=None)}
+    for text, variant in p.variant.moves(p.prepared):
         yield text, 1.0, {"variant": variant}
     if p.problem.direction == "forward" and p.problem.dtype in ("bf16", "fp16"):
         yield "fp8 operands", 1.0, {"problem": replace(p.problem, dtype="fp8", kv_dtype="fp8")}

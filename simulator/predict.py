@@ -123,13 +123,6 @@ def _schedule(
         level = level + timed[0]
         terms += timed[1]
         kernels += constants.kernels if constants and tiled.part.style in implementation.part_styles else 1
-    passes = implementation.extra_passes(graph.main)
-    if passes:
-        moved = sum(t.bytes for t in graph.tensors if t.role in ("input", "output")) * passes
-        seconds = moved / ((hardware.hbm_bandwidth_bytes_per_s or 1.0) * (hardware.hbm_efficiency or 1.0))
-        level = level + seconds
-        terms.append(Term("token_permute", seconds, "tokens are permuted so that tiles are contiguous"))
-        kernels += 4
     if extra is not None:
         projection = floor(extra, hardware, problem.cache)
         if projection is None:

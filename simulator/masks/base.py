@@ -59,6 +59,6 @@ def summarise(visited: NDArray[Any], full: NDArray[Any], key_tiles: int) -> Tile
     """A summary from per-query-tile counts."""
     total, whole = int(visited.sum()), int(full.sum())
     return TileSummary(
-        len(visited), total, whole, total - whole, len(visited) * key_tiles - total, int(visited.max(initial=0)),
-        int(visited.min(initial=0)) if len(visited) else 0,
+        len(visited), total, whole, total - whole, len(visited) * key_tiles - total, int(visited.max()),
+        int(visited.min()),
     )  # fmt: skip

@@ -92,7 +92,7 @@ def radial_width(distance: int, tokens: int, decay: float, sink: bool, block: in
     radial_attn/attn_mask.py of mit-han-lab/radial-attention (a5c638b): get_window_width and
     get_diagonal_split_mask. With `sink` (Wan) neighbouring frames see half a frame, otherwise (Hunyuan) all of it.
     """
-    spread = 2 ** tokens.bit_length() / 2 ** distance.bit_length()
+    spread = float(2 ** tokens.bit_length()) / float(2 ** distance.bit_length())
     if spread < 128 and distance % int(128 / spread):
         return None
     if distance == 0 or (distance == 1 and not sink):

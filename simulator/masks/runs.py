@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
-CELLS = 2**21
-"""Query tiles times key tiles, and runs, held at a time."""
+TOKENS_AT_ONCE = 2**17
+"""Query tokens whose runs are held at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def flattened_rows(box: Box, query: int, key: int) -> tuple[Ints, Ints]:
     """(visited, full) key tiles of every query tile of `query` consecutive tokens."""
     tiles = -(-box.tokens // query)
     columns = -(-box.tokens // key)
-    block = max(1, min(CELLS // columns, tiles))
+    block = max(1, TOKENS_AT_ONCE // query)
     visited = np.empty(tiles, dtype=np.int64)
     full = np.empty(tiles, dtype=np.int64)
     for first in range(0, tiles, block):
@@ -71,23 +71,24 @@ def _visited(box: Box, t: Ints, query: int, key: int, columns: int) -> Ints:
     # Runs of neighbouring lines that leave less than a tile between them touch neighbouring tiles: one range.
     joined = width - (high - low) < key
     many = np.where(joined, 1, end_line - first_line)
-    which, line_of = expand(np.where(joined, first_line, first_line), many)
+    which, line_of = expand(first_line, many)
     last_line = np.where(joined[which], end_line[which] - 1, line_of)
     run_begin = (key_plane[which] * rows + line_of) * width + low[which]
     run_end = (key_plane[which] * rows + last_line) * width + high[which]
-    base = owner[which] * (columns + 1)
-    size = len(t) * (columns + 1)
-    change = np.bincount(base + run_begin // key, minlength=size) - np.bincount(
-        base + -(-run_end // key), minlength=size
-    )
-    covered = np.cumsum(change.reshape(len(t), columns + 1), axis=1)[:, :-1] > 0
-    counts: Ints = covered.sum(axis=1)
+    # Query tiles are laid end to end, so that one sweep over sorted ranges counts what each of them covers.
+    base = owner[which] * columns
+    run_begin, run_end = base + run_begin // key, base - (-run_end // key)
+    order = np.argsort(run_begin, kind="stable")
+    run_begin, run_end = run_begin[order], run_end[order]
+    reached = np.maximum.accumulate(np.concatenate(([0], run_end[:-1])))
+    gained = np.maximum(run_end - np.maximum(run_begin, reached), 0)
+    counts: Ints = np.bincount(owner[which][order], weights=gained, minlength=len(t)).astype(np.int64)
     return counts
 
 
 def _full(box: Box, t: Ints, query: int, key: int) -> Ints:
     """Key tiles inside the box that all queries of a tile share."""
-    planes, rows, width = box.shape
+    _, rows, width = box.shape
     begin = t * query
     whole = begin + query <= box.tokens
     last = np.minimum(begin + query, box.tokens) - 1
@@ -108,7 +109,8 @@ def _full(box: Box, t: Ints, query: int, key: int) -> Ints:
     flat = np.flatnonzero(wide & ~deep)
     if len(flat):
         owner, plane = expand(s[0][flat], e[0][flat] - s[0][flat])
-        lines = _tiles_between((plane * rows + s[1][flat][owner]) * width, (plane * rows + e[1][flat][owner]) * width, key)
+        first, end = plane * rows + s[1][flat][owner], plane * rows + e[1][flat][owner]
+        lines = _tiles_between(first * width, end * width, key)
         count[flat] += np.bincount(owner, weights=lines, minlength=len(flat)).astype(np.int64)
     narrow = np.flatnonzero(some & ~wide & (e[2] - s[2] >= key))
     if len(narrow):
@@ -119,7 +121,6 @@ def _full(box: Box, t: Ints, query: int, key: int) -> Ints:
         source = source[line_owner]
         found = _tiles_between(at + s[2][source], at + e[2][source], key)
         count += np.bincount(source, weights=found, minlength=len(t)).astype(np.int64)
-    del planes
     return count
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
@@ -72,6 +72,10 @@ class Variant:
     def baseline(self, problem: Problem) -> Problem:
         """The dense problem that speedups are measured against; by default the same problem."""
         return problem
+
+    def moves(self, problem: Problem) -> Iterable[tuple[str, Variant]]:
+        """Neighbouring parameters that may be faster, each with what to call it; tried by the suggestion."""
+        return ()
 
     def projections(self, problem: Problem) -> tuple[Number, Number]:
         """FLOPs and elements moved of the plain Q, K, V and output projections."""

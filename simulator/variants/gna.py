@@ -8,7 +8,8 @@ attention; dilation regroups tokens by residue.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import InputError
@@ -80,6 +81,15 @@ class GeneralisedNeighbourhood(Variant):
             raise InputError("gna is self-attention over one token layout: kv_len and documents do not apply")
         # Causality of the windows is this variant's own parameter; the baseline follows the axes.
         return problem
+
+    def moves(self, problem: Problem) -> Iterator[tuple[str, GeneralisedNeighbourhood]]:
+        """Coarser strides worth a try: powers of two that kernels' tiles have as sides."""
+        window = self.mask(problem).window
+        for first, others in ((16, 8), (8, 8), (16, 16), (4, 8), (2, 8)):
+            limits = (first,) + (others,) * (len(window) - 1)
+            stride = tuple(min(w, s) for w, s in zip(window, limits, strict=True))
+            if stride != per_axis("stride", self.stride, len(window)):
+                yield f"stride {'x'.join(map(str, stride))}", replace(self, stride=stride)
 
     def graph(self, problem: Problem) -> Graph:
         return softmax_graph(problem, self.mask(problem))
