@@ -42,15 +42,20 @@ def load_hardware(hardware: str | Path | Hardware, overrides: Mapping[str, Any] 
     return _load(name, tuple(sorted((overrides or {}).items())), stamp)
 
 
+def declared_by(variant: str) -> set[str]:
+    """Names of a variant's parameters."""
+    return {f.name for f in fields(variants.get_class(variant))}  # type: ignore[arg-type]
+
+
 def split_arguments(
-    variant: str, arguments: Mapping[str, Any]
+    variant: str, arguments: Mapping[str, Any], others: Iterable[str] = ()
 ) -> tuple[Variant, dict[str, Any], dict[str, Any]]:
     """(variant with its parameters, problem arguments, choice arguments).
 
-    A name goes to the variant if it declares that parameter. Raises InputError for names nobody knows.
+    A name goes to the variant if it declares that parameter; parameters of the `others` asked about in the same
+    call are left to them. Raises InputError for names nobody knows.
     """
-    cls = variants.get_class(variant)
-    declared = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+    declared = declared_by(variant)
     own: dict[str, Any] = {}
     problem: dict[str, Any] = {}
     choice: dict[str, Any] = {}
@@ -61,7 +66,7 @@ def split_arguments(
             problem[name] = value
         elif name in CHOICE_NAMES:
             choice[name] = value
-        else:
+        elif not any(name in declared_by(other) for other in others):
             raise unknown("argument", name, (*declared, *PROBLEM_NAMES, *CHOICE_NAMES))
     return variants.make(variant, own), problem, choice
 
@@ -137,6 +142,9 @@ def _warnings(
     warnings = []
     if prepared.causal and not problem.causal:
         warnings.append(f"{variant.id} is causal by definition: counted causally, and so is its baseline")
+    moved = evaluation.useful.hbm_bytes
+    if hardware.hbm_bytes is not None and moved > hardware.hbm_bytes:
+        warnings.append(f"its operands are {moved / 1e9:,.0f} GB; {hardware.name} has {hardware.hbm_bytes / 1e9:,.0f} GB")
     wide = check_dtype(hardware, prepared.matrix_dtype)
     if wide:
         warnings.append(wide)
@@ -154,8 +162,9 @@ def _warnings(
     elif evaluation.chosen.time_s is None:
         if evaluation.chosen.implementation is None:
             why = f"no known implementation runs it on {hardware.name}"
-            if evaluation.refusals:
-                why += f" ({evaluation.refusals[0]})"
+            reasons = [r for r in evaluation.refusals if not r.startswith("library")]
+            if reasons:
+                why += f" ({reasons[0]})"
         elif evaluation.chosen.constants is None:
             why = f"{evaluation.chosen.implementation.name} has no constants for {hardware.generation}"
         else:
@@ -199,7 +208,7 @@ def predict(
     for chip in chips:
         loaded = load_hardware(chip, overrides)
         for name in ids:
-            made, sizes, choice = split_arguments(name, arguments)
+            made, sizes, choice = split_arguments(name, arguments, ids)
             problem = Problem.make(**sizes)
             results.append(
                 predict_one(

@@ -16,6 +16,10 @@ CHIP_NUMBERS = (
     "exp_per_clock_per_sm", "hbm_bandwidth_bytes_per_s", "l2_achieved_bytes_per_s", "vector_flop_per_clock_per_sm",
 )  # fmt: skip
 """Numbers of a chip that the suggestion doubles, one at a time."""
+UNIT_NAMES = {
+    "matrix": "matrix work", "vector": "vector work", "special": "the exponentials", "hbm": "HBM traffic",
+    "l2": "L2 traffic",
+}  # fmt: skip
 WORTH_SAYING = 1.03
 """Gains below 3 % are noise of the model and not suggested."""
 
@@ -26,7 +30,7 @@ def reason(p: Prediction) -> str:
         bound = p.chosen.bound
         if bound is None:
             return f"the numbers of {p.hardware.name} do not suffice for a floor of this problem"
-        return f"limited by {bound.limited_by} at best; no schedule: no kernel known or chip numbers missing"
+        return f"limited by {UNIT_NAMES[bound.limited_by]} at best; no schedule: no kernel known or chip numbers missing"
     parts = []
     promise, tiled = p.rung_speedup("flops"), p.rung_speedup("tiles")
     own = p.baseline is p.evaluation
@@ -48,7 +52,7 @@ def reason(p: Prediction) -> str:
         parts.append(f"the tiles keep {tiled / promise:.0%} of the {promise:.3g}x that the FLOPs promise")
     bound = p.chosen.bound
     if bound is not None:
-        parts.append(f"{bound.limited_by} bounds its tiles to {bound.time_s / p.time_s:.0%} of the predicted time")
+        parts.append(f"{UNIT_NAMES[bound.limited_by]} at peak takes {bound.time_s / p.time_s:.0%} of the predicted time")
     largest = sorted(p.terms, key=lambda t: -t.time_s)[:2]
     said = [f"{t.name} {t.time_s / p.time_s:.0%} ({t.reason})" for t in largest if t.time_s > 0.03 * p.time_s]
     if said:
@@ -84,8 +88,13 @@ def suggestion(p: Prediction) -> str | None:
     best = _best(p, now, _moves(p))
     if best is not None:
         said.append(f"{best[0]} would be {best[1]:.2f}x faster" + (" for the same work" if best[2] else ""))
+    kernel = p.chosen.implementation
+    same = p.choice if kernel is None else replace(
+        p.choice, implementation=kernel.name, tile=replace(p.chosen.tile, packed_heads=1)
+    )  # fmt: skip
     chip = (
-        (f"twice {name}", 1.0, {"hardware": replace(p.hardware, **{name: 2 * getattr(p.hardware, name)})})
+        (f"twice {name}", 1.0,
+         {"hardware": replace(p.hardware, **{name: 2 * getattr(p.hardware, name)}), "choice": same})
         for name in CHIP_NUMBERS
         if getattr(p.hardware, name) is not None
     )

@@ -76,27 +76,24 @@ def table(results: list[Prediction]) -> str:
     import shutil
 
     from rich.console import Console
-    from rich.text import Text
 
-    buffer = io.StringIO()
     width = max(shutil.get_terminal_size((140, 24)).columns, 130)
-    console = Console(file=buffer, width=width, highlight=False, color_system=None)
+    lines = []
     for name in dict.fromkeys(p.hardware.name for p in results):
         group = [p for p in results if p.hardware.name == name]
         first = group[0]
         dicts = [p.to_dict() for p in group]
-        console.print(Text(f"{first.hardware.title}: {workload(first)}"), soft_wrap=True)
-        console.print(_grid(group, dicts))
-        base = first.baseline_variant.id
+        buffer = io.StringIO()
+        Console(file=buffer, width=width, highlight=False, color_system=None).print(_grid(group, dicts))
+        lines += [f"{first.hardware.title}: {workload(first)}", *buffer.getvalue().rstrip().splitlines()]
         given = " (given)" if first.baseline_time_s is not None else ""
-        console.print(Text(f"Speedups are over {base}{given} at the same rung. flops, roofline and tiles are floors at "
-                           f"{first.hardware.clock_max_hz / 1e9:.3g} GHz: no kernel is faster. schedule is predicted."),
-                      soft_wrap=True)  # fmt: skip
+        lines += ["", f"Speedups are over {first.baseline_variant.id}{given} at the same rung. flops, roofline and tiles "
+                  f"are floors at {first.hardware.clock_max_hz / 1e9:.3g} GHz: no kernel is faster. schedule is "
+                  "predicted."]  # fmt: skip
         for p, d in zip(group, dicts, strict=True):
-            for line in _sentences(p, d):
-                console.print(Text(line), soft_wrap=True)
-        console.print()
-    return "\n".join(line.rstrip() for line in buffer.getvalue().rstrip().splitlines())
+            lines += _sentences(p, d)
+        lines.append("")
+    return "\n".join(line.rstrip() for line in lines[:-1])
 
 
 def _grid(group: list[Prediction], dicts: list[dict[str, Any]]) -> Any:

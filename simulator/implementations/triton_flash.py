@@ -10,6 +10,7 @@ import math
 
 from ..graph import Part
 from ..hardware import Hardware
+from ..masks import NeighbourhoodMask
 from ..problem import DTYPE_BITS
 from ..tiling import Tile
 from . import Implementation, largest
@@ -37,6 +38,9 @@ class TritonFlash(Implementation):
     def refuses_more(self, part: Part, hardware: Hardware, tile: Tile | None) -> str | None:
         if tile is not None and len(tile.query) > 1:
             return f"{self.name} has tiles of flattened tokens; triton-neighbourhood has tiles along axes"
+        if tile is None and isinstance(part.mask, NeighbourhoodMask) and len(part.mask.shape) > 1:
+            # Tiles along the axes visit less; --tile shows how much.
+            return f"{self.name} takes neighbourhoods of several axes only with a tile of flattened tokens given"
         limit = hardware.smem_bytes_per_block
         if tile is not None and limit is not None and part.mask is not None:
             need = shared_memory_bytes(part, tile)

@@ -9,6 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..algebra import Number
+from ..errors import InputError
+
+ENUMERATED = 2**26
+"""Tiles, blocks or tokens that a mask without a closed form goes through one by one, at most."""
+
+
+def check_enumerable(what: str, count: int, limit: int = ENUMERATED) -> None:
+    """Raises InputError where a mask is too large to be counted by enumeration."""
+    if count > limit:
+        raise InputError(f"this mask would be counted over {count:,} {what}; at most {limit:,} are")
+
+from ..errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +74,12 @@ def summarise(visited: NDArray[Any], full: NDArray[Any], key_tiles: int) -> Tile
         len(visited), total, whole, total - whole, len(visited) * key_tiles - total, int(visited.max()),
         int(visited.min()),
     )  # fmt: skip
+
+
+def flat_tile(tile: tuple[int, ...]) -> int:
+    """The side of a tile over flattened tokens. Raises InputError for tiles of several axes or sides below 1."""
+    if len(tile) != 1:
+        raise InputError(f"this mask counts tiles of flattened tokens: one number, not {'x'.join(map(str, tile))}")
+    if tile[0] < 1:
+        raise InputError(f"a tile of {tile[0]} tokens; it must hold at least 1")
+    return tile[0]

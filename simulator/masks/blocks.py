@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from .band import clipped_sum
-from .base import TileSummary, summarise
+from .base import TileSummary, check_enumerable, summarise
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -49,6 +49,9 @@ class BlockMask:
         """The mask on the common refinement of blocks and tiles: (any pair, all pairs) of each cell, and the first
         cell of each tile along both sides."""
         bq, bk = self.block
+        check_enumerable(
+            "cells of blocks and tiles", (self.queries // min(bq, query) + 1) * (self.keys // min(bk, key) + 1), 2**28
+        )
         r = np.union1d(np.arange(0, self.queries, bq), np.arange(0, self.queries, query))
         c = np.union1d(np.arange(0, self.keys, bk), np.arange(0, self.keys, key))
         kept = self.blocks[np.ix_(r // bq, c // bk)]
@@ -79,6 +82,7 @@ class BlockMask:
 def power_blocks(count: int, *, window: int, sinks: int) -> Flags:
     """PowerAttention (2503.03588): block distance d attends if 0 <= d < window, d is a power of two, or the key
     block is one of the first `sinks`."""
+    check_enumerable("pairs of blocks", count * count)
     distance = np.arange(count)[:, None] - np.arange(count)[None, :]
     power = (distance > 0) & (distance & (distance - 1) == 0)
     near = (distance >= 0) & (distance < window)
@@ -126,6 +130,7 @@ def radial_blocks(frames: int, tokens: int, *, decay: float, sink: bool, block: 
     """Radial attention (2506.19852) over frames x tokens: kept blocks, by the released rule; blocks past the last
     whole block of tokens are dense, as its text rows are."""
     total = frames * tokens
+    check_enumerable("pairs of blocks", (total // block + 1) ** 2)
     border, blocks = total // block, -(-total // block)
     kept = np.zeros((blocks, blocks), dtype=bool)
     kept[border:] = True
@@ -193,6 +198,7 @@ class RuleMask:
 
     def _counted(self, query: int, key: int) -> Ints:
         """Pairs of every tile."""
+        check_enumerable("pairs", self.queries * self.keys, 2**36)
         at_once = max(1, ROWS_AT_ONCE // (query * self.keys))
         j = np.arange(self.keys)[None, :]
         columns = np.arange(0, self.keys, key)

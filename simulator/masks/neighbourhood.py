@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import TileSummary
+from .base import TileSummary, check_enumerable
 from .runs import Box, flattened_rows
 
 Ints = NDArray[np.int64]
@@ -24,38 +24,49 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One axis of one dilation group: the window [start, end) of every query along it."""
-
-    start: Ints
-    end: Ints
-
-    def tiles(self, query: int, key: int) -> tuple[Ints, Ints]:
-        """(visited, full) key tiles of every query tile along this axis."""
-        length = len(self.start)
-        first = np.arange(0, length, query)
-        last = np.minimum(first + query, length) - 1
-        # Starts and ends never decrease, and neighbouring windows touch: the union over a tile is one interval.
-        visited = -(-self.end[last] // key) - self.start[first] // key
-        full = np.maximum(self.end[first] // key - -(-self.start[last] // key), 0)
-        return visited, np.where(first + query <= length, full, 0)
-
-
-def axis_windows(length: int, window: int, stride: int, causal: bool) -> Axis:
-    """Windows along an axis of `length` tokens.
+    """Windows along one axis of one dilation group, of `length` tokens.
 
     Queries in groups of `stride` share the window of their middle query, min(g s + s // 2, L - 1); it starts
     w // 2 before it (an even window looks one further left) and is shifted inside, never cut. Causal: the last
     query of the group leads, the window ends with it, and only keys at or before the query attend.
     """
-    i = np.arange(length)
-    window = min(window, length)
-    group = i // stride * stride
-    if causal:
-        leader = np.minimum(group + stride - 1, length - 1)
-        return Axis(np.maximum(leader - window + 1, 0), i + 1)
-    leader = np.minimum(group + stride // 2, length - 1)
-    start = np.clip(leader - window // 2, 0, length - window)
-    return Axis(start, start + window)
+
+    length: int
+    window: int
+    stride: int
+    causal: bool
+
+    def start(self, i: Ints) -> Ints:
+        """First key of query i."""
+        group = i // self.stride * self.stride
+        if self.causal:
+            return np.maximum(np.minimum(group + self.stride - 1, self.length - 1) - self.window + 1, 0)
+        leader = np.minimum(group + self.stride // 2, self.length - 1)
+        return np.clip(leader - self.window // 2, 0, self.length - self.window)
+
+    def end(self, i: Ints) -> Ints:
+        """One past the last key of query i."""
+        return i + 1 if self.causal else self.start(i) + self.window
+
+    def pairs(self) -> int:
+        """Pairs along the axis: every query has a whole window, but for causal ones."""
+        if not self.causal:
+            return self.length * self.window
+        check_enumerable("groups of queries", self.length // self.stride)
+        first = np.arange(0, self.length, self.stride)
+        inside = np.minimum(first + self.stride, self.length) - first
+        ahead = first - self.start(first) + 1
+        return int((inside * ahead + inside * (inside - 1) // 2).sum())
+
+    def tiles(self, query: int, key: int) -> tuple[Ints, Ints]:
+        """(visited, full) key tiles of every query tile along this axis."""
+        check_enumerable("tiles along an axis", self.length // query)
+        first = np.arange(0, self.length, query)
+        last = np.minimum(first + query, self.length) - 1
+        # Starts and ends never decrease, and neighbouring windows touch: the union over a tile is one interval.
+        visited = -(-self.end(last) // key) - self.start(first) // key
+        full = np.maximum(self.end(first) // key - -(-self.start(last) // key), 0)
+        return visited, np.where(first + query <= self.length, full, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +78,30 @@ class NeighbourhoodMask:
     stride: tuple[int, ...]
     dilation: tuple[int, ...]
     causal: tuple[bool, ...]
+
+    def __post_init__(self) -> None:
+        axes = len(self.shape)
+        if not 1 <= axes <= 3:
+            raise InputError(f"a neighbourhood has 1 to 3 axes, not {axes}")
+        for name in ("shape", "window", "stride", "dilation", "causal"):
+            values = getattr(self, name)
+            if len(values) != axes:
+                raise InputError(f"{name} has {len(values)} values for {axes} axes")
+            if name != "causal" and min(values) < 1:
+                raise InputError(f"{name} is {'x'.join(map(str, values))}; every axis needs at least 1")
+        if any(s > w for s, w in zip(self.stride, self.window, strict=True)):
+            raise InputError(f"stride {'x'.join(map(str, self.stride))} exceeds window {'x'.join(map(str, self.window))}")
+
+    def _flat(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> bool:
+        """Whether tiles are of flattened tokens, not one side an axis."""
+        if len(query_tile) != len(key_tile) or len(query_tile) not in (1, len(self.shape)):
+            raise InputError(
+                f"tiles of {len(query_tile)} by {len(key_tile)} axes for a layout of {len(self.shape)}; allowed: one "
+                "side an axis, or one number for flattened tokens"
+            )
+        if min(*query_tile, *key_tile) < 1:
+            raise InputError("every side of a tile needs at least 1 token")
+        return len(query_tile) < len(self.shape)
 
     @property
     def queries(self) -> int:
@@ -95,20 +130,21 @@ class NeighbourhoodMask:
         length, d = self.shape[axis], self.dilation[axis]
         long, rest = -(-length // d), length % d
         sizes = [(rest or d, long)] + ([(d - rest, length // d)] if rest and length >= d else [])
-        return [(n, axis_windows(size, self.window[axis], self.stride[axis], self.causal[axis])) for n, size in sizes]
+        w, s, causal = self.window[axis], self.stride[axis], self.causal[axis]
+        return [(n, Axis(size, min(w, size), s, causal)) for n, size in sizes]
 
     def pairs(self) -> int:
         total = 1
         for axis in range(len(self.shape)):
-            total *= sum(n * int((a.end - a.start).sum()) for n, a in self._groups(axis))
+            total *= sum(n * a.pairs() for n, a in self._groups(axis))
         return total
 
     def tiles(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> TileSummary:
-        if len(query_tile) < len(self.shape):
+        if self._flat(query_tile, key_tile):
             return self._flattened(query_tile[0], key_tile[0])
         rows = visited = full = longest = shortest = grid = 1
         for axis, (q, k) in enumerate(zip(query_tile, key_tile, strict=True)):
-            counted = [(n, *a.tiles(q, k), -(-len(a.start) // k)) for n, a in self._groups(axis)]
+            counted = [(n, *a.tiles(q, k), -(-a.length // k)) for n, a in self._groups(axis)]
             rows *= sum(n * len(v) for n, v, _, _ in counted)
             visited *= sum(n * int(v.sum()) for n, v, _, _ in counted)
             full *= sum(n * int(f.sum()) for n, _, f, _ in counted)
@@ -119,13 +155,14 @@ class NeighbourhoodMask:
 
     def _boxes(self) -> Iterator[tuple[int, Box]]:
         """(how many, windows along three axes) of every kind of dilation group."""
-        unit = [(1, Axis(np.zeros(1, np.int64), np.ones(1, np.int64)))]
+        check_enumerable("tokens", self.queries)
+        unit = [(1, Axis(1, 1, 1, False))]
         axes = [self._groups(axis) for axis in range(len(self.shape))]
         for kinds in itertools.product(*[unit] * (3 - len(axes)), *axes):
-            windows = tuple(a for _, a in kinds)
+            first, second, third = (a for _, a in kinds)
+            i, j, k = np.arange(first.length), np.arange(second.length), np.arange(third.length)
             yield math.prod(n for n, _ in kinds), Box(
-                (windows[0].start, windows[1].start, windows[2].start),
-                (windows[0].end, windows[1].end, windows[2].end),
+                (first.start(i), second.start(j), third.start(k)), (first.end(i), second.end(j), third.end(k))
             )
 
     def _flattened(self, query: int, key: int) -> TileSummary:
@@ -145,7 +182,7 @@ class NeighbourhoodMask:
     def rows(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> Any:
         """(visited, full) of every query tile, dilation groups one after the other."""
         visited, full = [], []
-        if len(query_tile) < len(self.shape):
+        if self._flat(query_tile, key_tile):
             for count, box in self._boxes():
                 v, f = flattened_rows(box, query_tile[0], key_tile[0])
                 visited += [v] * count

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..algebra import Number
 from ..errors import InputError
 from .band import BandMask
-from .base import Mask, TileSummary
+from .base import Mask, TileSummary, check_enumerable
 
 Ints = NDArray[np.int64]
 
@@ -54,6 +54,7 @@ class DilatedMask:
         if self.queries > self.keys:
             raise InputError(f"dilated attention needs as many keys as queries, not {self.keys} for {self.queries}")
         d, before = self.dilation, self.keys - self.queries
+        check_enumerable("dilation groups", min(d, self.keys))
         sizes = Counter(
             (-(-max(self.keys - r, 0) // d) - -(-max(before - r, 0) // d), -(-max(self.keys - r, 0) // d))
             for r in range(min(d, self.keys))
@@ -142,6 +143,7 @@ class WindowsMask:
     def _windows(self, axis: int) -> Counter[tuple[int, int]]:
         """(tokens from the far end, tokens wrapped around) of the windows along an axis, and how many there are."""
         n, w, s = self.shape[axis], self.window[axis], self.shift[axis] % self.shape[axis]
+        check_enumerable("windows along an axis", n // w)
         begin = np.arange(0, n, w)
         end = np.minimum(begin + w, n)
         wrapped = np.maximum(end - np.maximum(begin, n - s), 0)
@@ -157,6 +159,7 @@ class WindowsMask:
         result = []
         axes = [list(self._windows(axis).items()) for axis in range(len(self.shape))]
         for kinds in itertools.product(*axes):
+            check_enumerable("pairs of a window", math.prod(a + b for (a, b), _ in kinds) ** 2)
             inside = np.ones((1, 1), dtype=bool)
             for (a, b), _ in kinds:
                 side = np.arange(a + b) < a

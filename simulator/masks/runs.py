@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
-TOKENS_AT_ONCE = 2**17
-"""Query tokens whose runs are held at a time."""
+RUNS_AT_ONCE = 2**19
+"""Runs that are held at a time, about 100 bytes each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,10 @@ def flattened_rows(box: Box, query: int, key: int) -> tuple[Ints, Ints]:
     """(visited, full) key tiles of every query tile of `query` consecutive tokens."""
     tiles = -(-box.tokens // query)
     columns = -(-box.tokens // key)
-    block = max(1, TOKENS_AT_ONCE // query)
+    width = box.shape[2]
+    pieces = min((query - 1) // width + 2, query)
+    runs = int((box.end[0] - box.start[0]).max()) * int((box.end[1] - box.start[1]).max())
+    block = max(1, RUNS_AT_ONCE // (pieces * runs))
     visited = np.empty(tiles, dtype=np.int64)
     full = np.empty(tiles, dtype=np.int64)
     for first in range(0, tiles, block):

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .band import BandMask
-from .base import TileSummary
+from .base import TileSummary, check_enumerable
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,7 @@ class SelectedBlocksMask:
 
     def _gathered(self) -> NDArray[np.float64]:
         """Expected queries that choose each past block, choices spread evenly."""
+        check_enumerable("blocks", self.keys // self.block)
         first = self.keys - self.queries
         blocks = math.ceil(self.keys / self.block)
         edges = np.minimum(np.arange(blocks + 1) * self.block, self.keys)

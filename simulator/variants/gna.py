@@ -67,10 +67,9 @@ class GeneralisedNeighbourhood(Variant):
         for axis, length in enumerate(problem.shape):
             w, s, d = window[axis], stride[axis], dilation[axis]
             if w * d > length:
-                raise InputError(
-                    f"window {'x'.join(map(str, window))} (dilation {'x'.join(map(str, dilation))}) is larger than the "
-                    f"shape {'x'.join(map(str, problem.shape))}"
-                )
+                spread = f" at dilation {'x'.join(map(str, dilation))}" if max(dilation) > 1 else ""
+                raise InputError(f"window {'x'.join(map(str, window))}{spread} is larger than the shape "
+                                 f"{'x'.join(map(str, problem.shape))}")  # fmt: skip
             if s > w:
                 raise InputError(f"stride {'x'.join(map(str, stride))} exceeds window {'x'.join(map(str, window))}")
         return NeighbourhoodMask(problem.shape, window, stride, dilation, causal)
