@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from ..algebra import Number, ceil_to, maximum, minimum
 from ..graph import Graph, Op, Part, Tensor
-from ..masks import BandMask, DocumentsMask, Mask
+from ..masks import BandMask, Mask
 from ..problem import Problem, nbytes, output_dtype
 
 VECTOR_FORWARD = 4
@@ -23,6 +23,8 @@ def ragged(problem: Problem, make: Callable[[Number, Number], Mask]) -> Mask:
     """`make(queries, keys)`, or one such mask for each document of a ragged batch."""
     if problem.documents is None:
         return make(problem.queries, problem.kv_len)
+    from ..masks import DocumentsMask
+
     return DocumentsMask(problem.documents, lambda n: make(n, n))
 
 

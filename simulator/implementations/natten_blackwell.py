@@ -8,11 +8,15 @@ contiguous.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from ..graph import Part
 from ..hardware import Hardware
-from ..masks import NeighbourhoodMask
 from ..tiling import Tile
 from . import Implementation, largest
+
+if TYPE_CHECKING:
+    from ..masks import NeighbourhoodMask
 
 
 def fully_block_sparse(mask: NeighbourhoodMask, tile: Tile) -> bool:
@@ -48,8 +52,6 @@ class Natten(Implementation):
     gradient: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = ()
 
     def refuses_more(self, part: Part, hardware: Hardware, tile: Tile | None) -> str | None:
-        mask = part.mask
-        assert isinstance(mask, NeighbourhoodMask)
         if largest(part.depth) % 8:
             return f"{self.name} takes head_dim in multiples of 8, not {int(largest(part.depth))}"
         if part.depth != part.width:
@@ -64,21 +66,18 @@ class Natten(Implementation):
         return f"{self.name} has no tile {given} here; it has {shown}" + (", ..." if len(legal) > 8 else "")
 
     def masked(self, part: Part, tile: Tile) -> str:
-        mask = part.mask
-        assert isinstance(mask, NeighbourhoodMask)
+        mask: Any = part.mask
         if len(tile.query) == len(mask.shape) and fully_block_sparse(mask, tile):
             return "none" if all(n % t == 0 for n, t in zip(mask.shape, tile.key, strict=True)) else "all"
         return "all"
 
     def extra_passes(self, part: Part) -> float:
         # One axis without dilation is contiguous as it is.
-        mask = part.mask
-        assert isinstance(mask, NeighbourhoodMask)
+        mask: Any = part.mask
         return 2.0 if len(mask.shape) > 1 or max(mask.dilation) > 1 else 0.0
 
     def tiles(self, part: Part, hardware: Hardware) -> tuple[Tile, ...]:
-        mask = part.mask
-        assert isinstance(mask, NeighbourhoodMask)
+        mask: Any = part.mask
         pairs = self.gradient if part.backward else self.forward
         return tuple(Tile(q, k) for q, k in pairs if len(q) == len(mask.shape))
 

@@ -20,8 +20,6 @@ def check_enumerable(what: str, count: int, limit: int = ENUMERATED) -> None:
     if count > limit:
         raise InputError(f"this mask would be counted over {count:,} {what}; at most {limit:,} are")
 
-from ..errors import InputError
-
 
 @dataclass(frozen=True, slots=True)
 class TileSummary:

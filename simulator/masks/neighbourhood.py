@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import InputError
 from .base import TileSummary, check_enumerable
 from .runs import Box, flattened_rows
 
@@ -90,7 +91,8 @@ class NeighbourhoodMask:
             if name != "causal" and min(values) < 1:
                 raise InputError(f"{name} is {'x'.join(map(str, values))}; every axis needs at least 1")
         if any(s > w for s, w in zip(self.stride, self.window, strict=True)):
-            raise InputError(f"stride {'x'.join(map(str, self.stride))} exceeds window {'x'.join(map(str, self.window))}")
+            stride, window = ("x".join(map(str, values)) for values in (self.stride, self.window))
+            raise InputError(f"stride {stride} exceeds window {window}")
 
     def _flat(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> bool:
         """Whether tiles are of flattened tokens, not one side an axis."""
