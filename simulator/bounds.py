@@ -20,7 +20,7 @@ FALLBACK = {
 """A chip without a dtype computes in the next wider one that it has."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Bound:
     """A floor: seconds, the index into UNITS of what sets it, and every unit's own seconds (None: unknown)."""
 

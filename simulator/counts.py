@@ -8,7 +8,7 @@ from .algebra import Number
 from .graph import Graph, Part
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Counts:
     """Work and traffic of a call.
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .masks import Mask
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Tensor:
     """`role`: input | output | weight | state (read and written: a recurrent state) | intermediate."""
 
@@ -31,7 +31,7 @@ class Tensor:
         return nbytes(self.elements, self.dtype)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Op:
     """Work of one step. With `per` = "pair" the three amounts are per (query, key) pair of one head, with
     "total" they are the whole call.
@@ -52,7 +52,7 @@ class Op:
     recomputed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Part:
     """One fusion group. style: attention (pairs under a mask) | chunked (state carried over chunks) | dense
     (matrix products with weights) | elementwise.
@@ -89,7 +89,7 @@ class Part:
         return self.batch * self.heads
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Graph:
     """Parts in the order they run, and every tensor by name.
 

@@ -35,7 +35,7 @@ class Choice:
     layer: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
     """One implementation with one tile, evaluated. `time_s` None: the chip's numbers give no schedule."""
 
@@ -49,7 +49,7 @@ class Candidate:
     terms: tuple[Term, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
     """All rungs of one variant on one chip."""
 

@@ -34,7 +34,7 @@ class Tile:
     packed_heads: int = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class TiledPart:
     """One part under a tile. `summary` is of one mask instance; `instances` such instances run.
 

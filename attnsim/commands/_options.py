@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 from ..simulator.errors import InputError
-from ..simulator.variants import parse_value
 
 SUFFIXES = {"k": 2**10, "m": 2**20, "g": 2**30}
 SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0}
@@ -60,6 +59,8 @@ def parse_pairs(option: str, pairs: Iterable[str]) -> dict[str, str]:
 
 def parse_parameters(pairs: Iterable[str]) -> dict[str, Any]:
     """-p options: numbers, flags, tuples joined by x, or text."""
+    from ..simulator.variants import parse_value
+
     return {name: parse_value(value) for name, value in parse_pairs("-p", pairs).items()}
 
 

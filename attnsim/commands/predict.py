@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from ..simulator.api import FIRST_VARIANTS, predict
 from ..simulator.errors import InputError, unknown
 from ._options import (
     parse_overrides,
@@ -23,6 +22,8 @@ FORMATS = ("table", "json", "csv", "md")
 
 def collect(variants: tuple[str, ...], options: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     """Predictions for the options of the command line, and the problem arguments they were made with."""
+    from ..simulator.api import FIRST_VARIANTS, predict
+
     arguments: dict[str, Any] = {}
     names: list[str] = list(variants)
     if options.get("preset"):

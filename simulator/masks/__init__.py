@@ -11,19 +11,22 @@ from .base import Mask, TileSummary
 if TYPE_CHECKING:
     from .blocks import BlockMask, RuleMask, from_flex, from_rule, power_blocks, radial_blocks
     from .neighbourhood import NeighbourhoodMask
+    from .patterns import ChunkedMask, GlobalLocalMask, StridedMask
     from .regrouped import DilatedMask, DocumentsMask, WindowsMask
     from .selected import SelectedBlocksMask
 
 _WHERE = {
     "blocks": ("BlockMask", "RuleMask", "from_flex", "from_rule", "power_blocks", "radial_blocks"),
     "neighbourhood": ("NeighbourhoodMask",),
+    "patterns": ("ChunkedMask", "GlobalLocalMask", "StridedMask"),
     "regrouped": ("DilatedMask", "DocumentsMask", "WindowsMask"),
     "selected": ("SelectedBlocksMask",),
 }
 
 __all__ = [
-    "BandMask", "BlockMask", "DilatedMask", "DocumentsMask", "Mask", "NeighbourhoodMask", "RuleMask",
-    "SelectedBlocksMask", "TileSummary", "WindowsMask", "from_flex", "from_rule", "power_blocks", "radial_blocks",
+    "BandMask", "BlockMask", "ChunkedMask", "DilatedMask", "DocumentsMask", "GlobalLocalMask", "Mask",
+    "NeighbourhoodMask", "RuleMask", "SelectedBlocksMask", "StridedMask", "TileSummary", "WindowsMask", "from_flex",
+    "from_rule", "power_blocks", "radial_blocks",
 ]  # fmt: skip
 
 

@@ -41,9 +41,11 @@ class Axis:
         """First key of query i."""
         group = i // self.stride * self.stride
         if self.causal:
-            return np.maximum(np.minimum(group + self.stride - 1, self.length - 1) - self.window + 1, 0)
+            first: Ints = np.maximum(np.minimum(group + self.stride - 1, self.length - 1) - self.window + 1, 0)
+            return first
         leader = np.minimum(group + self.stride // 2, self.length - 1)
-        return np.clip(leader - self.window // 2, 0, self.length - self.window)
+        first = np.clip(leader - self.window // 2, 0, self.length - self.window)
+        return first
 
     def end(self, i: Ints) -> Ints:
         """One past the last key of query i."""

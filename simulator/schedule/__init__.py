@@ -39,7 +39,7 @@ class Walk:
         self.level = self.level + seconds
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Term:
     """One named, non-negative contribution to the schedule."""
 

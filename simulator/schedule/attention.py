@@ -18,7 +18,7 @@ from . import Walk
 from .waves import filled
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class TileClocks:
     """Clocks of one visited tile on one compute unit: matrix, softmax, and what the mask adds."""
 

@@ -14,7 +14,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from attnsim.simulator.errors import InputError
-from attnsim.simulator.masks import BandMask, Mask, NeighbourhoodMask, TileSummary
+from attnsim.simulator.masks import (
+    BandMask,
+    ChunkedMask,
+    GlobalLocalMask,
+    Mask,
+    NeighbourhoodMask,
+    StridedMask,
+    TileSummary,
+)
 from attnsim.simulator.masks.band import linear_floored_sum
 
 settings.register_profile("masks", max_examples=150, deadline=None, print_blob=False)
@@ -280,3 +288,43 @@ class TestNeighbourhood:
                 NeighbourhoodMask(**{**good, **bad})
         with pytest.raises(InputError, match="axes"):
             NeighbourhoodMask(**good).tiles((2, 2, 2), (2, 2, 2))
+
+
+class TestPatterns:
+    @given(sizes, sizes, st.integers(1, 15), st.booleans(), tile_sides, tile_sides)
+    def test_chunks(self, n: int, m: int, chunk: int, causal: bool, bm: int, bn: int) -> None:
+        check(ChunkedMask(n, m, chunk, causal), bm, bn)
+
+    @given(sizes, st.integers(0, 12), st.integers(0, 12), st.integers(0, 45), tile_sides, tile_sides)
+    def test_global_tokens(self, n: int, left: int, right: int, tokens: int, bm: int, bn: int) -> None:
+        check(GlobalLocalMask(n, left, right, tokens), bm, bn)
+
+    @given(sizes, sizes, st.integers(1, 20), st.integers(1, 12), tile_sides, tile_sides)
+    def test_strides(self, n: int, m: int, window: int, stride: int, bm: int, bn: int) -> None:
+        check(StridedMask(n, m, window, stride), bm, bn)
+
+    @settings(max_examples=30)
+    @given(sizes, sizes, st.integers(1, 15), st.integers(1, 9), st.booleans())
+    def test_pairs_of_arrays_and_symbols(self, n: int, m: int, w: int, s: int, causal: bool) -> None:
+        import sympy
+
+        names = sympy.symbols("n m w", integer=True, positive=True)
+        arrays = [np.array([float(x)]) for x in (n, m, w)]
+        values = dict(zip(names, (n, m, w), strict=True))
+        for make in (lambda a, b, c: ChunkedMask(a, b, c, causal), lambda a, b, c: StridedMask(a, b, c, s)):
+            expected = make(n, m, w).pairs()
+            assert make(*arrays).pairs()[0] == expected
+            assert sympy.sympify(make(*names).pairs()).subs(values) == expected
+
+    def test_a_chunk_keeps_half_a_chunk(self) -> None:
+        n, c = 4096, 512
+        assert ChunkedMask(n, n, c).pairs() == n * (c + 1) // 2
+        assert ChunkedMask(n, n, c).tiles((128,), (128,)).visited == n // c * 10
+
+    def test_illegal_parameters_are_refused(self) -> None:
+        with pytest.raises(InputError, match="chunk"):
+            ChunkedMask(8, 8, 0)
+        with pytest.raises(InputError, match="stride"):
+            StridedMask(8, 8, 2, 0)
+        with pytest.raises(InputError, match="negative"):
+            GlobalLocalMask(8, -1, 0, 0)
