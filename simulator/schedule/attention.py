@@ -55,6 +55,17 @@ def tile_clocks(tiled: TiledPart, hardware: Hardware, constants: Constants) -> T
     return TileClocks(matrix, softmax, tiled.tile_pairs * mask_slots / lanes)
 
 
+REFERENCE_TILE = 128 * (128 + 128)
+"""Elements of queries and outputs of the tile that `cta_clocks` is stated for: 128 rows, head_dim 128."""
+
+
+def end_clocks(tiled: TiledPart, constants: Constants) -> Number:
+    """Clocks of the prologue and epilogue of one query tile: half latency, half in proportion to what is loaded and
+    stored (the prototype study of the public tables needs both parts)."""
+    share = tiled.rows * (tiled.part.depth + tiled.part.width) / REFERENCE_TILE
+    return constants.cta_clocks * (0.5 + 0.5 * share)
+
+
 def smooth_max(a: Number, b: Number) -> Number:
     """(a^4 + b^4)^(1/4): two resources that overlap, but not perfectly where they are close."""
     a, b = a * a, b * b
@@ -97,9 +108,10 @@ def climb(
     total = visited * (busy + mask)
     reason = "the kernel masks every visited tile" if masked == "all" else "partial tiles are masked"
     walk.raise_to("masking", total / units * second, reason)
-    total = total + ctas * constants.cta_clocks
+    ends = end_clocks(tiled, constants)
+    total = total + ctas * ends
     walk.raise_to("fill_drain", total / units * second, "prologue and epilogue of every query tile")
-    longest = summary.longest_row * (busy + mask) + constants.cta_clocks
+    longest = summary.longest_row * (busy + mask) + ends
     equal = (summary.longest_row - per_row) * 50 <= per_row
     compute = filled(total, longest, ctas, units, constants.tail, equal) * second
     walk.raise_to("waves", compute, "query tiles do not fill the compute units evenly: last wave and longest tile")
