@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,7 @@ def load_hardware(hardware: str | Path | Hardware, overrides: Mapping[str, Any] 
 
 def declared_by(variant: str) -> set[str]:
     """Names of a variant's parameters."""
-    return {f.name for f in fields(variants.get_class(variant))}  # type: ignore[arg-type]
+    return set(variants.parameter_names(variants.get_class(variant)))
 
 
 def split_arguments(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -154,41 +154,14 @@ def radial_blocks(frames: int, tokens: int, *, decay: float, sink: bool, block: 
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class ListedMask:
-    """A flex_attention BlockMask: which of its blocks are full and which partial. Pairs of partial blocks are not
-    known to it; they count by the rule it was made from."""
-
-    some: Flags
-    every: Flags
-    block: tuple[int, int]
-    queries: int
-    keys: int
-    rule: Callable[[Ints, Ints], Flags]
-
-    def attends(self, i: Ints, j: Ints) -> Flags:
-        bq, bk = self.block
-        return self.every[i // bq, j // bk] | (self.some[i // bq, j // bk] & self.rule(i, j))
-
-    def _exact(self) -> RuleMask:
-        return RuleMask(self.attends, self.queries, self.keys)
-
-    def pairs(self) -> int:
-        return self._exact().pairs()
-
-    def rows(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> Any:
-        return self._exact().rows(query_tile, key_tile)
-
-    def tiles(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> TileSummary:
-        return self._exact().tiles(query_tile, key_tile)
-
-
-@dataclass(frozen=True, eq=False, slots=True)
 class RuleMask:
     """Any pair rule `rule(i, j) -> bool array`, evaluated in blocks of rows: time N x M, memory bounded."""
 
     rule: Callable[[Ints, Ints], Flags]
     queries: int
     keys: int
+    counted: dict[tuple[int, int], Ints] = field(default_factory=dict, repr=False)
+    """Pairs of every tile, by tile: the rule is evaluated once for each."""
 
     def attends(self, i: Ints, j: Ints) -> Flags:
         attends: Flags = np.broadcast_to(
@@ -198,6 +171,8 @@ class RuleMask:
 
     def _counted(self, query: int, key: int) -> Ints:
         """Pairs of every tile."""
+        if (query, key) in self.counted:
+            return self.counted[query, key]
         check_enumerable("pairs", self.queries * self.keys, 2**36)
         at_once = max(1, ROWS_AT_ONCE // (query * self.keys))
         j = np.arange(self.keys)[None, :]
@@ -205,12 +180,13 @@ class RuleMask:
         parts = []
         for first in range(0, self.queries, at_once * query):
             i = np.arange(first, min(first + at_once * query, self.queries))[:, None]
-            inside = np.add.reduceat(self.attends(i, j).astype(np.int64), columns, axis=1)
+            inside = np.add.reduceat(self.attends(i, j), columns, axis=1, dtype=np.int64)
             parts.append(np.add.reduceat(inside, np.arange(0, len(i), query), axis=0))
-        return np.concatenate(parts)
+        self.counted[query, key] = np.concatenate(parts)
+        return self.counted[query, key]
 
     def pairs(self) -> int:
-        return int(self._counted(1, self.keys).sum())
+        return int(self._counted(min(self.queries, 128), self.keys).sum())
 
     def rows(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> Any:
         bm, bn = math.prod(query_tile), math.prod(key_tile)
@@ -238,8 +214,9 @@ def _listed(counts: Any, indices: Any, shape: tuple[int, int]) -> Flags:
     return kept
 
 
-def from_flex(block_mask: Any) -> ListedMask:
-    """A mask from a torch.nn.attention.flex_attention.BlockMask (its first batch element and head).
+def from_flex(block_mask: Any) -> RuleMask:
+    """A mask from a torch.nn.attention.flex_attention.BlockMask (its first batch element and head): full blocks as it
+    lists them, partial ones by its `mask_mod`.
 
     Raises InputError where its sizes do not fit together.
     """
@@ -260,4 +237,8 @@ def from_flex(block_mask: Any) -> ListedMask:
         attends: Flags = np.broadcast_to(np.asarray(found), np.broadcast_shapes(np.shape(i), np.shape(j)))
         return attends
 
-    return ListedMask(some, every, (int(bq), int(bk)), int(queries), int(keys), rule)
+    def attends(i: Ints, j: Ints) -> Flags:
+        r, c = i // bq, j // bk
+        return every[r, c] | (some[r, c] & rule(i, j))
+
+    return RuleMask(attends, int(queries), int(keys))

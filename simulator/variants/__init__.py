@@ -83,7 +83,7 @@ class Variant:
 
     def parameters(self) -> dict[str, Any]:
         """Parameter values by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        return {name: getattr(self, name) for name in parameter_names(type(self))}
 
 
 @functools.cache
@@ -113,6 +113,11 @@ def get_class(name: str) -> type[Variant]:
     return found
 
 
+def parameter_names(cls: type[Variant]) -> list[str]:
+    """Names of a variant's parameters: the fields that its constructor takes."""
+    return [f.name for f in fields(cls) if f.init]  # type: ignore[arg-type]
+
+
 def make(name: str, parameters: Mapping[str, Any] | None = None) -> Variant:
     """The variant with parameters given by name. Raises InputError for unknown names and illegal values.
 
@@ -121,7 +126,7 @@ def make(name: str, parameters: Mapping[str, Any] | None = None) -> Variant:
     """
     cls = get_class(name)
     parameters = dict(parameters or {})
-    known = [f.name for f in fields(cls)]  # type: ignore[arg-type]
+    known = parameter_names(cls)
     for given in parameters:
         if given not in known:
             raise unknown(f"parameter of {cls.id}", given, known)

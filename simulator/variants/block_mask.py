@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ class UserMask(Variant):
 
     mask: Any = None
     block: Any = (128, 128)
+    made: dict[Problem, Mask] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Masks already made, so that moving other numbers evaluates no rule again."""
 
     id = "block-mask"
     title = "Block mask of the user's own"
@@ -66,7 +68,9 @@ class UserMask(Variant):
         return BlockMask(blocks, block, n, m, causal=problem.causal)
 
     def graph(self, problem: Problem) -> Graph:
-        mask = self.make_mask(problem)
+        tokens = Problem(shape=problem.shape, kv_len=problem.kv_len, causal=problem.causal, documents=problem.documents)
+        mask = self.made.get(tokens) or self.make_mask(problem)
+        self.made[tokens] = mask
         if (mask.queries, mask.keys) != (problem.queries, problem.kv_len):
             raise InputError(f"the mask is over {mask.queries} queries and {mask.keys} keys; the problem has "
                              f"{problem.queries} and {problem.kv_len}")  # fmt: skip
