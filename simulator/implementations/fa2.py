@@ -27,16 +27,18 @@ class FlashAttention2(Implementation):
         small = (hardware.smem_bytes_per_block or 0) <= SMALL_SHARED_MEMORY
         if part.backward:
             if d <= 64:
-                return (Tile((128,), (128,)),)
-            return (Tile((64,), (128,)),) if d <= 128 and not small else (Tile((64,), (64,)),)
+                return (Tile((64,), (128,)),) if small else (Tile((128,), (128,)),)
+            if d <= 96 or (d <= 128 and not small):
+                return (Tile((64,), (128,)),)
+            return (Tile((64,), (32 if small and d > 192 else 64,)),)
         if d <= 64:
             return (Tile((128,), (128,)),)
         if d <= 128:
-            # On the small parts: 64 x 64 causal, 128 x 32 otherwise.
+            # On the small parts 64 x 64 where causal, 128 x 32 otherwise.
             return (Tile((64,), (64,)), Tile((128,), (32,))) if small else (Tile((128,), (64,)),)
         if d <= 192:
-            return (Tile((64,), (64,)),) if small else (Tile((128,), (64,)),)
-        return (Tile((64,), (64,)),) if small else (Tile((128,), (64,)), Tile((64,), (64,)))
+            return (Tile((128,), (64,)),)
+        return (Tile((128,), (64,)),) if hardware.generation == "ampere" else (Tile((64,), (64,)),)
 
 
 IMPLEMENTATION = FlashAttention2()

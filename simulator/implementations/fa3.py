@@ -29,24 +29,31 @@ class FlashAttention3(Implementation):
 
     def tiles(self, part: Part, hardware: Hardware) -> tuple[Tile, ...]:
         d = largest(part.depth)
+        dense = plain_dense(part)
+        local = getattr(part.mask, "left", None) is not None
         if part.backward:
-            return (Tile((128,), (128,)),) if d <= 64 else (Tile((80,), (128,)),) if d <= 128 else (Tile((64,), (80,)),)
-        masked = not plain_dense(part)
+            sides = BACKWARD[_step(d)]
+            return (Tile((64 if d > 96 and d <= 128 and not dense else sides[0],), (sides[1],)),)
         if DTYPE_BITS[part.dtype] < 16:
-            sides = (192, 160) if d <= 64 else (128, 192) if d <= 96 else (128, 224 if not masked else 192)
-            if d > 128:
-                sides = (128, 160) if d <= 192 else (128, 128)
-        elif d <= 64:
-            sides = (192, 128 if masked else 192)
-        elif d <= 96:
-            sides = (192, 128 if masked else 144)
-        elif d <= 128:
-            sides = (128, 128 if masked else 176)
-        elif d <= 192:
-            sides = (128, 96 if masked else 112)
-        else:
-            sides = (128, 64 if masked else 80)
-        return (Tile((sides[0],), (sides[1],)),)
+            rows, keys = FP8[_step(d)]
+            return (Tile((rows,), (64 if local and d > 192 else keys,)),)
+        rows = 192 if d <= 96 else 128
+        keys = FORWARD[_step(d)][0 if dense else 2 if local else 1]
+        if 128 < d <= 192 and largest(part.width) > 128 and not local:
+            keys = 112
+        return (Tile((rows,), (keys,)),)
+
+
+FORWARD = {64: (192, 128, 128), 96: (144, 144, 128), 128: (176, 128, 128), 192: (128, 128, 96), 256: (80, 80, 64)}
+"""Keys a tile by head_dim: neither causal nor local, causal, local (tile_size_fwd_sm90)."""
+FP8 = {64: (192, 160), 96: (192, 128), 128: (128, 224), 192: (128, 160), 256: (128, 128)}
+BACKWARD = {64: (128, 128), 96: (64, 128), 128: (80, 128), 192: (64, 96), 256: (64, 80)}
+"""Queries and keys a tile; causal at head_dim 128 takes 64 queries (flash_bwd_launch_template.h)."""
+
+
+def _step(d: float) -> int:
+    """The head_dim a kernel is compiled for: the next of 64, 96, 128, 192, 256."""
+    return next(step for step in FORWARD if d <= step)
 
 
 IMPLEMENTATION = FlashAttention3()

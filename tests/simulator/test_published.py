@@ -56,7 +56,7 @@ def test_dense_kernels_are_close() -> None:
     # One constant set a kernel and generation; rows differ in length, head_dim, causality and chip.
     rows = [r for r in compared("published_dense.csv") if r[0]["chip"] in ("a100", "h100", "b200")]
     errors = np.abs([predicted / published - 1 for _, published, predicted, _ in rows])
-    assert len(errors) > 300
+    assert len(errors) > 180
     assert errors.mean() < 0.13
     assert (errors <= 0.25).mean() > 0.88
 
