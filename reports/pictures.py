@@ -34,7 +34,8 @@ def style() -> Iterator[None]:
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
+        parameters: Any = matplotlib.rcParams
+        parameters.update(STYLE)
         yield
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 DISTANCES = (5, 10, 17, 26, 38, 52, 70, 92, 118, 150, 190, 240, 300, 370)
 ANGLES = tuple(math.radians(a) for a in (20, 340, 160, 200, 60, 300, 120, 240, 0, 180, 90, 270, 40, 320, 140, 220))
 SWEEPS = 3
-CROSSED_LINE, CROSSED_LABEL, CROSSED_LEADER = 14.0, 160.0, 70.0
+CROSSED_LINE, CROSSED_LABEL, CROSSED_LEADER, AMBIGUOUS = 14.0, 160.0, 70.0, 45.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +80,26 @@ def place(anchors: Sequence[tuple[float, float]], sizes: Sequence[tuple[float, f
     given all others. Where the area is too full for all, the last ones overlap as little as possible.
     """
     placed: list[Box | None] = [None] * len(anchors)
-    candidates = [_candidates(anchor, size, scene) for anchor, size in zip(anchors, sizes, strict=True)]
+    candidates = [
+        [(box, cost + AMBIGUOUS * ambiguous(box, anchor, anchors)) for box, cost in _candidates(anchor, size, scene)]
+        for anchor, size in zip(anchors, sizes, strict=True)
+    ]
     crowd = [sum(math.dist(a, b) < 80 for b in anchors) for a in anchors]
     order = sorted(range(len(anchors)), key=lambda i: (-crowd[i], len(candidates[i]), i))
     for _ in range(SWEEPS):
         for i in order:
             others = [(anchors[j], box) for j, box in enumerate(placed) if box is not None and j != i]
-            placed[i] = min(candidates[i], key=lambda c: c[1] + _clashes(anchors[i], c[0], others))[0]  # noqa: B023
+            placed[i] = min(candidates[i], key=lambda c: c[1] + _clashes(anchors[i], c[0], others))[0]
     return [box for box in placed if box is not None]
 
 
-def _candidates(
-    anchor: tuple[float, float], size: tuple[float, float], scene: Scene
-) -> list[tuple[Box, float]]:  # fmt: skip
+def ambiguous(box: Box, anchor: tuple[float, float], anchors: Sequence[tuple[float, float]], slack: float = 4) -> bool:
+    """Whether a label could be taken for that of another anchor, one about as near as its own."""
+    own = math.dist(box.nearest(*anchor), anchor) + slack
+    return any(other != anchor and math.dist(box.nearest(*other), other) < own for other in anchors)
+
+
+def _candidates(anchor: tuple[float, float], size: tuple[float, float], scene: Scene) -> list[tuple[Box, float]]:
     """Boxes around an anchor with what each costs, whatever the other labels do; never none."""
     x, y = anchor
     w, h = size
@@ -129,9 +136,7 @@ def _allowed(
     return found
 
 
-def _clashes(
-    anchor: tuple[float, float], box: Box, others: Sequence[tuple[tuple[float, float], Box]]
-) -> float:  # fmt: skip
+def _clashes(anchor: tuple[float, float], box: Box, others: Sequence[tuple[tuple[float, float], Box]]) -> float:
     """What a box costs beside the other labels and their leader lines."""
     end, cost = box.nearest(*anchor), 0.0
     for other_anchor, other in others:

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ..simulator.bounds import floor, matrix_peak
+from ..simulator.bounds import floor, matrix_peak, native_dtype
 from ..simulator.counts import counts
 from ..simulator.errors import InputError, unknown
-from ..simulator.hardware import BITS, Hardware
+from ..simulator.hardware import BASE_DTYPE, BITS, Hardware
 from ..simulator.prediction import Prediction, ratio
 from ..simulator.problem import Problem
 from ..simulator.variants import make
 from .pictures import PICTURE_FORMATS
-from .words import amount
+from .words import amount, plural
 
 RUNGS = ("roofline", "tiles", "schedule", "measured")
 """The rungs that a point's trail passes; `flops` is the matrix ceiling itself."""
@@ -56,13 +56,15 @@ class Slope:
 class Point:
     """A variant: useful FLOP per compulsory HBM byte, and useful FLOPs over the time at each rung it has.
 
-    `l2_intensity`: the same FLOPs per byte that its tiles move between the L2 and the compute units.
+    `l2_intensity`: the same FLOPs per byte that its tiles move between the L2 and the compute units, where the
+    L2's bandwidth is known. `rank`: its place among all variants by intensity; neighbours get different colours.
     """
 
     label: str
     intensity: float
     l2_intensity: float | None
     rungs: dict[str, float]
+    rank: int = 0
 
     @property
     def flop_per_s(self) -> float:
@@ -81,6 +83,13 @@ class Roofline:
     slopes: tuple[Slope, ...]
     points: tuple[Point, ...]
     left_out: tuple[tuple[str, str], ...]
+
+    @property
+    def shown(self) -> str:
+        """How many variants the picture has, in words."""
+        if not self.left_out:
+            return plural(len(self.points), "attention variant")
+        return f"{len(self.points)} of {plural(len(self.predictions), 'attention variant')}"
 
     @property
     def drawable(self) -> bool:
@@ -135,13 +144,14 @@ def _roofline(group: Sequence[Prediction]) -> Roofline:
     """What is seen of one chip; a variant named twice counts once."""
     unique = tuple({(p.variant.id, repr(p.variant.parameters())): p for p in group}.values())
     hardware, problem = unique[0].hardware, unique[0].problem
+    by_intensity = sorted(range(len(unique)), key=lambda i: _intensity(unique[i]))
     points, left_out = [], []
-    for p in unique:
+    for index, p in enumerate(unique):
         made = point(p)
         if isinstance(made, str):
             left_out.append((p.variant.id, made))
         else:
-            points.append(made)
+            points.append(replace(made, rank=by_intensity.index(index)))
     stem = "roofline-" + (re.sub(r"[^a-z0-9._]+", "-", hardware.name.lower()).strip("-.") or "chip")
     return Roofline(
         stem, hardware, unique, tuple(_ceilings(hardware, problem)), tuple(_slopes(hardware)), tuple(points),
@@ -149,18 +159,24 @@ def _roofline(group: Sequence[Prediction]) -> Roofline:
     )  # fmt: skip
 
 
+def _intensity(p: Prediction) -> float:
+    """Useful matrix FLOP per compulsory HBM byte."""
+    return ratio(float(p.evaluation.useful.matrix_flops), float(p.evaluation.useful.hbm_bytes)) or 0.0
+
+
 def point(p: Prediction) -> Point | str:
     """The point of a prediction, or why it has none."""
     useful = p.evaluation.useful
-    flops, moved = float(useful.matrix_flops), float(useful.hbm_bytes)
+    flops = float(useful.matrix_flops)
     for missing, rung in (("no floor", "roofline"), ("no schedule", "schedule")):
         if p.rung_time(rung) is None:
             return next((w for w in p.warnings if w.startswith(missing)), f"{missing} on {p.hardware.name}")
-    if flops <= 0 or moved <= 0:
+    if _intensity(p) <= 0:
         return "no matrix work or no memory traffic: it has no place between them"
     reached = {rung: ratio(flops, p.rung_time(rung)) for rung in RUNGS}
     rungs = {rung: rate for rung, rate in reached.items() if rate is not None}
-    return Point(p.variant.id, flops / moved, ratio(flops, float(p.chosen.counts.l2_bytes)), rungs)
+    on_chip = ratio(flops, float(p.chosen.counts.l2_bytes)) if p.hardware.l2_bandwidth_bytes_per_s else None
+    return Point(p.variant.id, _intensity(p), on_chip, rungs)
 
 
 def _kind(hardware: Hardware, *fields: str) -> str:
@@ -184,8 +200,10 @@ def _matrix_ceilings(hardware: Hardware, problem: Problem) -> list[Ceiling]:
     own = matrix_peak(hardware, problem.dtype)
     found = []
     if own is not None:
-        found.append(Ceiling("matrix", f"{problem.dtype} matrix", own, f"{problem.dtype} matrix {amount(own, 'FLOP/s')}",
-                             "units x highest clock x rate"))  # fmt: skip
+        label = f"{problem.dtype} matrix {amount(own, 'FLOP/s')}"
+        native = native_dtype(hardware, problem.dtype)
+        basis = _matrix_basis(hardware, native) + (f", computed as {native}" if native != problem.dtype else "")
+        found.append(Ceiling("matrix", f"{problem.dtype} matrix", own, label, basis))
     others: dict[float, list[str]] = {}
     for dtype in BITS:
         peak = hardware.matrix_peak_flop_per_s(dtype)
@@ -194,8 +212,14 @@ def _matrix_ceilings(hardware: Hardware, problem: Problem) -> list[Ceiling]:
     for peak, dtypes in others.items():
         name = ", ".join(dtypes)
         label = f"{name} {amount(peak, 'FLOP/s')}"
-        found.append(Ceiling("other", f"{name} matrix", peak, label, "units x highest clock x rate"))
+        found.append(Ceiling("other", f"{name} matrix", peak, label, _matrix_basis(hardware, dtypes[0])))
     return found
+
+
+def _matrix_basis(hardware: Hardware, dtype: str) -> str:
+    rate = f"matrix_{BASE_DTYPE[dtype]}_flop_per_clock_per_sm"
+    clock = f"{hardware.clock_max_hz / 1e9:.4g} GHz ({_kind(hardware, 'clock_max_hz')})"
+    return f"{hardware.sm_count} units at {clock}, rate per clock ({_kind(hardware, rate)})"
 
 
 def _softmax_ceilings(hardware: Hardware, problem: Problem) -> list[Ceiling]:
@@ -208,17 +232,21 @@ def _softmax_ceilings(hardware: Hardware, problem: Problem) -> list[Ceiling]:
     flops = float(work.matrix_flops)
     width = f"{problem.head_dim}" + (f"/{problem.v_dim}" if problem.v_dim != problem.head_dim else "")
     shared = hardware.exp_on_vector and bound.units[2] is None
-    named = (
-        ("vector", "vector and exp" if shared else "vector", bound.units[1], work.vector),
-        ("exp", "exp", bound.units[2], work.special),
-    )
+    vector, exp = ["vector_flop_per_clock_per_sm"], ["exp_per_clock_per_sm"]
+    per_vector, per_exp = (f"{flops / float(n):,.4g} per {unit}" if n else "" for n, unit in (
+        (work.vector, "vector FLOP"), (work.special, "exp")))  # fmt: skip
+    if shared:
+        named = [("vector", "vector and exp", bound.units[1], f"{per_vector} and {per_exp}", [*vector, *exp])]
+    else:
+        named = [("vector", "vector", bound.units[1], per_vector, vector), ("exp", "exp", bound.units[2], per_exp, exp)]
     found = []
-    for kind, name, seconds, done in named:
+    for kind, name, seconds, share, fields in named:
         if seconds is None or float(seconds) <= 0:
             continue
         rate = flops / float(seconds)
         label = f"{name} {amount(rate, 'FLOP/s')}\n(dense softmax, head_dim {width})"
-        unit = "exp" if kind == "exp" else "vector FLOP"
-        basis = f"dense softmax at head_dim {width} has {flops / float(done):,.4g} matrix FLOP per {unit}"
+        basis = (
+            f"matrix FLOPs of dense softmax at head_dim {width}: {share}; rate per clock ({_kind(hardware, *fields)})"
+        )
         found.append(Ceiling(kind, f"{name}, dense softmax", rate, label, basis))
     return found

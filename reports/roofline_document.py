@@ -8,7 +8,7 @@ from typing import Any
 from ..simulator.prediction import Prediction
 from .provenance import reproduce
 from .roofline import Roofline
-from .words import amount, kernel, markdown_table, number, plural, seconds, times, workload
+from .words import amount, kernel, markdown_table, number, seconds, times, workload
 
 FLOORS = ("flops", "roofline", "tiles")
 
@@ -38,20 +38,30 @@ def _chip(sheet: Roofline, pictures: Sequence[str]) -> list[str]:
     if sheet.left_out:
         lines += ["### Left out of the picture", "", *(f"- {name}: {why}." for name, why in sheet.left_out), ""]
     if sheet.ceilings or sheet.slopes:
-        lines += ["### Lines of the picture (bounded)", "", *_ceilings(sheet), ""]
+        lines += ["### Lines of the picture", "", *_ceilings(sheet), ""]
     return lines
 
 
 def _picture(sheet: Roofline, pictures: Sequence[str]) -> list[str]:
     """The picture, or links to it where a page cannot show it, and how to read it."""
     shown = [name for name in pictures if not name.endswith(".pdf")]
-    alt = f"Roofline of the {sheet.hardware.title}: {plural(len(sheet.points), 'attention variant')}"
+    alt = f"Roofline of the {sheet.hardware.title}: {sheet.shown}"
     lines = [f"![{alt}]({shown[0]})"] if shown else [f"[{alt}]({pictures[0]})"]
-    lines += ["", "Each variant stands at its useful matrix FLOPs per compulsory HBM byte and over its predicted time. The "
-              "trail above it leads through the floor of its tiles to the floor of the chip; the small square to its left "
-              "is the same time at the bytes its tiles move between L2 and compute units, to be read against the L2's "
-              "line. The exp and vector lines hold for dense softmax attention; other variants have more or fewer FLOPs "
-              "per exp."]  # fmt: skip
+    lines += [
+        "",
+        "Each point stands at the variant's useful matrix FLOPs per compulsory byte of main memory and over its "
+        "predicted time; the trail above it leads through the floor of its tiles to the floor of the chip.",
+    ]
+    if any(p.l2_intensity is not None for p in sheet.points):
+        lines[-1] += (
+            " The small square is the same rate at the bytes that the tiles move between L2 and compute units: "
+            "read it against the L2's line."
+        )
+    if any(c.kind in ("exp", "vector") for c in sheet.ceilings):
+        lines[-1] += (
+            " The exp and vector lines hold for dense softmax attention; other variants have more or fewer "
+            "FLOPs for each of them."
+        )
     if sheet.predictions[0].problem.cache == "warm":
         lines += ["", "With a warm cache what fits the L2 need not come from memory: points may stand above its line."]
     return lines
@@ -62,7 +72,7 @@ def _parameters(d: dict[str, Any]) -> str:
         return "x".join(map(str, value)) if isinstance(value, list) else str(value)
 
     given = [f"{name}={text(value)}" for name, value in d["parameters"].items() if value is not None]
-    return d["variant"] + (f" ({', '.join(given)})" if given else "")
+    return f"{d['variant']} ({', '.join(given)})" if given else str(d["variant"])
 
 
 def _counts(predictions: Sequence[Prediction], dicts: Sequence[dict[str, Any]]) -> list[str]:
@@ -73,7 +83,7 @@ def _counts(predictions: Sequence[Prediction], dicts: Sequence[dict[str, Any]]) 
          amount(d["bytes"]["hbm"], "B"), amount(d["tiled"]["bytes"]["l2"], "B"), number(d["arithmetic_intensity"])]
         for p, d in zip(predictions, dicts, strict=True)
     ]  # fmt: skip
-    return markdown_table(heads, rows, left=2)
+    return markdown_table(heads, rows, left=(0, 1))
 
 
 def _ladder(predictions: Sequence[Prediction], dicts: Sequence[dict[str, Any]]) -> list[str]:
@@ -97,7 +107,7 @@ def _ladder(predictions: Sequence[Prediction], dicts: Sequence[dict[str, Any]]) 
     note = f"In brackets: speedup over {over}. flops, roofline and tiles are floors at {clock}: no kernel is faster."
     if first.baseline_time_s is None:
         note += " Speedup bound: the baseline's predicted time over the variant's tiles floor."
-    return [*markdown_table(heads, rows, left=2), "", note]
+    return [*markdown_table(heads, rows, left=(0, 1)), "", note]
 
 
 def _rung(entry: dict[str, Any] | None) -> str:
@@ -122,4 +132,4 @@ def _reasons(predictions: Sequence[Prediction], dicts: Sequence[dict[str, Any]])
 def _ceilings(sheet: Roofline) -> list[str]:
     rows = [[c.name, amount(c.flop_per_s, "FLOP/s"), c.basis] for c in sheet.ceilings]
     rows += [[s.level, amount(s.bytes_per_s, "B/s"), s.basis] for s in sheet.slopes]
-    return markdown_table(["line", "peak", "from"], rows)
+    return markdown_table(["line", "peak (bounded)", "from"], rows, left=(0, 2))

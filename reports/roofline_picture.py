@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from .pictures import COLOURS, FAINT, INK, LAYOUT_DPI
-from .placement import Box, Scene, Segment, place, spread
+from .placement import Box, Scene, Segment, ambiguous, place, spread
 from .roofline import Ceiling, Point, Roofline, Slope
-from .words import amount, plural, workload
+from .words import amount, workload
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.text import Text
 
 SIZE_INCHES = (11.0, 6.8)
-PLOT_AREA = (0.075, 0.135, 0.70, 0.745)
+PLOT_AREA = (0.105, 0.135, 0.675, 0.745)
 """Left, bottom, width, height of the axes as shares of the picture; names of the ceilings stand to the right."""
 CEILING_LOOKS: dict[str, dict[str, Any]] = {
     "matrix": {"color": INK, "linewidth": 1.8, "linestyle": "-"},
@@ -26,12 +26,15 @@ CEILING_LOOKS: dict[str, dict[str, Any]] = {
     "exp": {"color": INK, "linewidth": 1.3, "linestyle": (0, (5, 2.5))},
     "vector": {"color": INK, "linewidth": 1.3, "linestyle": (0, (1.2, 1.8))},
 }
+SAME_LINE = 0.015
 SLOPE_LOOKS: tuple[dict[str, Any], ...] = ({"linewidth": 1.8}, {"linewidth": 1.1})
 RUNG_LOOKS: dict[str, tuple[str, float, bool]] = {
     "roofline": ("v", 4.5, False), "tiles": ("^", 4.5, False), "schedule": ("o", 7.0, True),
     "measured": ("D", 6.0, True),
 }  # fmt: skip
 """Marker, size in points, filled."""
+SHARES = (0.5, 0.35, 0.65, 0.22, 0.8, 0.1, 0.9)
+"""Where along its line a bandwidth may be named, the best first."""
 L2_LOOK = ("s", 3.6, False)
 KEY = {
     "schedule": "predicted (schedule)", "tiles": "floor of the tiles", "roofline": "floor of the chip",
@@ -45,21 +48,26 @@ def draw(sheet: Roofline) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=SIZE_INCHES, dpi=LAYOUT_DPI)
-    renderer = FigureCanvasAgg(figure).get_renderer()
+    canvas: Any = FigureCanvasAgg(figure)
+    renderer: RendererAgg = canvas.get_renderer()
     axes = figure.add_axes(PLOT_AREA)
     _frame(axes, sheet)
     for index, slope in enumerate(sheet.slopes):
         _draw_slope(axes, slope, sheet, index)
     for ceiling in _seen(axes, sheet.ceilings):
         _draw_ceiling(axes, ceiling, sheet)
-    for index, point in enumerate(sheet.points):
-        _draw_point(axes, point, COLOURS[index % len(COLOURS)])
+    for point in sheet.points:
+        _draw_point(axes, point, _colour(point))
     _label_ceilings(axes, renderer, _seen(axes, sheet.ceilings))
     slope_labels = _label_slopes(axes, renderer, sheet)
     _label_points(axes, renderer, sheet, slope_labels)
     _titles(figure, sheet)
     _key(figure, sheet)
     return figure
+
+
+def _colour(point: Point) -> str:
+    return COLOURS[point.rank % len(COLOURS)]
 
 
 def limits(sheet: Roofline) -> tuple[float, float, float, float]:
@@ -70,7 +78,7 @@ def limits(sheet: Roofline) -> tuple[float, float, float, float]:
     lines = [c.flop_per_s for c in sheet.ceilings if c.kind in ("exp", "vector") and c.flop_per_s < peak * 8]
     ys = [peak, *lines, *(y for p in sheet.points for y in p.rungs.values())]
     x0, x1 = min(xs) / 3.5, max(*xs, corners[0] * 4) * 2.5
-    y0, y1 = min(*ys, peak / 60) / 2.2, max(ys) * 2.2
+    y0, y1 = min(*ys, peak / 25) / 2.2, max(ys) * 2.2
     return x0, x1, y0, y1
 
 
@@ -114,10 +122,16 @@ def _draw_slope(axes: Axes, slope: Slope, sheet: Roofline, index: int) -> None:
 
 
 def _draw_ceiling(axes: Axes, ceiling: Ceiling, sheet: Roofline) -> None:
-    """From the steepest slope to the right edge."""
+    """From the steepest slope to the right edge; dashes over a line that is there already are white."""
     _, x1 = axes.get_xlim()
     start = ceiling.flop_per_s / max(slope.bytes_per_s for slope in sheet.slopes)
-    axes.plot([start, x1], [ceiling.flop_per_s] * 2, zorder=2, **CEILING_LOOKS[ceiling.kind])
+    look = dict(CEILING_LOOKS[ceiling.kind])
+    if ceiling.kind in ("exp", "vector"):
+        under = [
+            c for c in sheet.ceilings if c.kind == "matrix" and abs(c.flop_per_s / ceiling.flop_per_s - 1) < SAME_LINE
+        ]
+        look |= {"color": "white", "linewidth": 0.8, "zorder": 2.1} if under else {}
+    axes.plot([start, x1], [ceiling.flop_per_s] * 2, **{"zorder": 2, **look})
 
 
 def _draw_point(axes: Axes, point: Point, colour: str) -> None:
@@ -143,6 +157,11 @@ def _mark(axes: Axes, x: float, y: float, look: tuple[str, float, bool], colour:
 def _pixels(axes: Axes, x: float, y: float) -> tuple[float, float]:
     px, py = axes.transData.transform((x, y))
     return float(px), float(py)
+
+
+def _data(axes: Axes, px: float, py: float) -> tuple[float, float]:
+    x, y = axes.transData.inverted().transform((px, py))
+    return float(x), float(y)
 
 
 def _box(text: Text, renderer: RendererAgg) -> Box:
@@ -172,8 +191,9 @@ def _label_ceilings(axes: Axes, renderer: RendererAgg, ceilings: list[Ceiling]) 
     for text, ceiling, end, centre in zip(
         texts, ceilings, ends, spread(ends, heights, area.y0, area.y1 + 30), strict=True
     ):
-        text.set_position(inverse.transform((area.x1 + 24, centre)))
-        corners = inverse.transform([(area.x1, end), (area.x1 + 8, end), (area.x1 + 16, centre), (area.x1 + 21, centre)])
+        text.set_position(_data(axes, area.x1 + 24, centre))
+        steps = ((0, end), (8, end), (16, centre), (21, centre))
+        corners = inverse.transform([(area.x1 + right, height) for right, height in steps])
         look = {**CEILING_LOOKS[ceiling.kind], "linewidth": 0.7, "linestyle": "-"}
         axes.plot(corners[:, 0], corners[:, 1], clip_on=False, zorder=2, **look)
 
@@ -184,16 +204,16 @@ def _label_slopes(axes: Axes, renderer: RendererAgg, sheet: Roofline) -> list[Bo
     strips: list[Box] = []
     area = _area(axes)
     for slope in sheet.slopes:
-        choices = [strip for share in (0.5, 0.35, 0.65, 0.22, 0.8, 0.1, 0.9)
-                   if (strip := _along(axes, renderer, slope, sheet, share))]  # fmt: skip
+        tried = (_along(axes, renderer, slope, sheet, share) for share in SHARES)
+        choices = [choice for choice in tried if choice is not None]
         if not choices:
             continue
-
-        def covered(choice: tuple[Text, list[Box]]) -> float:
-            taken = sum(box.overlap(other) for box in choice[1] for other in (*marks, *strips))
-            return taken + 1e3 * sum(not box.inside(area) for box in choice[1])
-
-        best = min(choices, key=covered)
+        costs = [
+            sum(box.overlap(other) for box in boxes for other in (*marks, *strips))
+            + 1e3 * sum(not box.inside(area) for box in boxes)
+            for _, boxes in choices
+        ]
+        best = choices[costs.index(min(costs))]
         for text, _ in choices:
             if text is not best[0]:
                 text.remove()
@@ -217,7 +237,7 @@ def _along(
     lift = height / 2 + 4
     centre = ax + (bx - ax) * share - math.sin(angle) * lift, ay + (by - ay) * share + math.cos(angle) * lift
     text = axes.text(
-        *axes.transData.inverted().transform(centre), slope.label, fontsize=8.5, rotation=math.degrees(angle),
+        *_data(axes, *centre), slope.label, fontsize=8.5, rotation=math.degrees(angle),
         ha="center", va="center", rotation_mode="anchor", gid=f"slope-{slope.level.lower()}", zorder=6,
     )  # fmt: skip
     pieces = max(2, int(width / height) * 2)
@@ -257,11 +277,11 @@ def _lines(axes: Axes, sheet: Roofline) -> list[Segment]:
     lines = [_visible(axes, slope, sheet) for slope in sheet.slopes]
     x1 = axes.get_xlim()[1]
     widest = max(slope.bytes_per_s for slope in sheet.slopes)
-    for c in _seen(axes, sheet.ceilings):
-        lines.append((_pixels(axes, c.flop_per_s / widest, c.flop_per_s), _pixels(axes, x1, c.flop_per_s)))
+    heights = [c.flop_per_s for c in _seen(axes, sheet.ceilings)]
+    lines += [(_pixels(axes, y / widest, y), _pixels(axes, x1, y)) for y in heights]
     for p in sheet.points:
-        heights = p.rungs.values()
-        lines.append((_pixels(axes, p.intensity, min(heights)), _pixels(axes, p.intensity, max(heights))))
+        ends = min(p.rungs.values()), max(p.rungs.values())
+        lines.append((_pixels(axes, p.intensity, ends[0]), _pixels(axes, p.intensity, ends[1])))
         if p.l2_intensity is not None:
             lines.append((_pixels(axes, p.l2_intensity, p.flop_per_s), _pixels(axes, p.intensity, p.flop_per_s)))
     return lines
@@ -278,20 +298,21 @@ def _label_points(axes: Axes, renderer: RendererAgg, sheet: Roofline, taken: lis
     marks = [box for p in sheet.points for box in _marks(axes, p)]
     scene = Scene(_area(axes).grown(-2), (*marks, *taken), tuple(_lines(axes, sheet)))
     inverse = axes.transData.inverted()
-    for index, (text, anchor, box) in enumerate(zip(texts, anchors, place(anchors, sizes, scene), strict=True)):
-        text.set_position(inverse.transform(((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2)))
+    boxes = place(anchors, sizes, scene)
+    for point, text, anchor, box in zip(sheet.points, texts, anchors, boxes, strict=True):
+        text.set_position(_data(axes, (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2))
         text.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6})
         end = box.nearest(*anchor)
-        if math.dist(end, anchor) > 13:
+        if math.dist(end, anchor) > 13 or ambiguous(box, anchor, anchors):
             tied = inverse.transform([anchor, end])
-            axes.plot(tied[:, 0], tied[:, 1], color=COLOURS[index % len(COLOURS)], linewidth=0.8, zorder=4.5)
+            axes.plot(tied[:, 0], tied[:, 1], color=_colour(point), linewidth=0.8, zorder=4.5)
 
 
 def _titles(figure: Figure, sheet: Roofline) -> None:
     """What is seen: the chip and how many variants; below it the workload."""
-    shown = plural(len(sheet.points), "attention variant") if sheet.points else "no variant drawn (see roofline.md)"
-    left = PLOT_AREA[0]
-    figure.text(left, 0.955, f"Roofline of the {sheet.hardware.title}: {shown}", fontsize=13, weight="bold", gid="title")
+    shown = sheet.shown if sheet.points else "no variant drawn (roofline.md says why)"
+    left, title = PLOT_AREA[0], f"Roofline of the {sheet.hardware.title}: {shown}"
+    figure.text(left, 0.955, title, fontsize=13, weight="bold", gid="title")
     figure.text(left, 0.922, workload(sheet.predictions[0]), fontsize=9, color="#444444", gid="workload")
 
 

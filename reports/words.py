@@ -90,9 +90,10 @@ def kernel(p: Prediction) -> str:
     return f"{chosen.implementation.name}, {'x'.join(map(str, tile['query']))} by {'x'.join(map(str, tile['key']))}"
 
 
-def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> list[str]:
-    """Lines of a Markdown table; the first `left` columns are left-aligned, the others right."""
-    lines = [_row(heads), _row(["---" if index < left else "---:" for index in range(len(heads))])]
+def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]], left: Iterable[int] = (0,)) -> list[str]:
+    """Lines of a Markdown table; the columns in `left` hold text, the others numbers."""
+    texts = set(left)
+    lines = [_row(heads), _row(["---" if index in texts else "---:" for index in range(len(heads))])]
     return lines + [_row(row) for row in rows]
 
 

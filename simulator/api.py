@@ -143,7 +143,8 @@ def _warnings(
         warnings.append(f"{variant.id} is causal by definition: counted causally, and so is its baseline")
     moved = evaluation.useful.hbm_bytes
     if hardware.hbm_bytes is not None and moved > hardware.hbm_bytes:
-        warnings.append(f"its operands are {moved / 1e9:,.0f} GB; {hardware.name} has {hardware.hbm_bytes / 1e9:,.0f} GB")
+        have = f"{hardware.name} has {hardware.hbm_bytes / 1e9:,.0f} GB"
+        warnings.append(f"its operands are {moved / 1e9:,.0f} GB; {have}")
     wide = check_dtype(hardware, prepared.matrix_dtype)
     if wide:
         warnings.append(wide)
@@ -209,12 +210,11 @@ def predict(
         for name in ids:
             made, sizes, choice = split_arguments(name, arguments, ids)
             problem = Problem.make(**sizes)
-            results.append(
-                predict_one(
-                    made, problem, loaded, make_choice(len(problem.shape), choice), baseline=baseline,
-                    baseline_time=baseline_time, measured=measured, memo=memo,
-                )  # fmt: skip
-            )
+            one = predict_one(
+                made, problem, loaded, make_choice(len(problem.shape), choice), baseline=baseline,
+                baseline_time=baseline_time, measured=measured, memo=memo,
+            )  # fmt: skip
+            results.append(one)
     return results[0] if one_variant and one_chip else results
 
 

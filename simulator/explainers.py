@@ -30,7 +30,8 @@ def reason(p: Prediction) -> str:
         bound = p.chosen.bound
         if bound is None:
             return f"the numbers of {p.hardware.name} do not suffice for a floor of this problem"
-        return f"limited by {UNIT_NAMES[bound.limited_by]} at best; no schedule: no kernel known or chip numbers missing"
+        best = UNIT_NAMES[bound.limited_by]
+        return f"limited by {best} at best; no schedule: no kernel known or chip numbers missing"
     parts = []
     promise, tiled = p.rung_speedup("flops"), p.rung_speedup("tiles")
     own = p.baseline is p.evaluation

@@ -18,10 +18,9 @@ from . import variants
 from .algebra import Number
 from .api import load_hardware, make_choice, predict_one, split_arguments
 from .bounds import UNITS, Bound
-from .counts import Counts
 from .errors import InputError
 from .hardware import Hardware
-from .implementations.fa2_split_kv import FEW_QUERIES
+from .implementations import FEW_QUERIES
 from .predict import Candidate, Choice, Evaluation, evaluate
 from .prediction import Prediction, plain
 from .problem import Problem
@@ -238,10 +237,8 @@ def _columns(variant: Variant, evaluation: Evaluation, base: Evaluation) -> dict
     has_pairs = variant.has_pairs and main.mask is not None
     out["pairs"] = main.pairs if has_pairs else np.nan
     _tile_columns(out, evaluation, has_pairs)
-    for prefix, c in (("", useful),):
-        out[prefix + "flops.matrix"], out[prefix + "flops.vector"] = c.matrix_flops, c.vector
-        out[prefix + "flops.special"] = c.special
-        out[prefix + "bytes.hbm"], out[prefix + "bytes.l2"] = c.hbm_bytes, c.l2_bytes
+    out["flops.matrix"], out["flops.vector"], out["flops.special"] = useful.matrix_flops, useful.vector, useful.special
+    out["bytes.hbm"], out["bytes.l2"] = useful.hbm_bytes, useful.l2_bytes
 
     def tiled(value: Any) -> Number:
         return _select(candidates, best, lambda c: value(c.counts))
@@ -314,10 +311,8 @@ def _text_columns(out: dict[str, Any], evaluation: Evaluation) -> None:
     """Which kernel, what limits each rung, how sure."""
     candidates, best = evaluation.candidates, evaluation.best
     out["implementation"] = _names(best, tuple(c.implementation.name if c.implementation else None for c in candidates))
-    out["confidence"] = _names(
-        best,
-        tuple(None if c.time_s is None else c.constants.confidence if c.constants else "literature" for c in candidates),
-    )
+    sure = (c.constants.confidence if c.constants else "literature" for c in candidates)
+    out["confidence"] = _names(best, tuple(None if c.time_s is None else s for c, s in zip(candidates, sure, strict=True)))
     roofline = evaluation.roofline
     out["ladder.roofline.limited_by"] = None if roofline is None else _names(roofline.limit, UNITS)
     least, limit = None, None
@@ -363,6 +358,3 @@ def _limits(evaluation: Evaluation) -> Any:
         if rows.any():
             result[rows] = _names(np.broadcast_to(np.asarray(codes), best.shape)[rows], names)
     return result
-
-
-__all__ = ["Counts", "sweep"]

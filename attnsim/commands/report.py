@@ -78,17 +78,20 @@ def command() -> None:
     """
 
 
-@command.command(params=SHARED, epilog="""\b
+@command.command(
+    params=SHARED,
+    epilog="""\b
 Examples:
   attnsim report roofline --hw b200 --out roofline
   attnsim report roofline mha gqa mla --hw h100,b200 --seq 1 --kv-len 32k --batch 16 --out decode
   attnsim report roofline gna mha --hw b200 --shape 30x48x80 --heads 24 -p window=18x24x24 --out video --format pdf
-""")
+""",
+)
 @click.option("--out", required=True, metavar="DIR", help="Folder for the files; made if need be.")
 @click.option("--format", "forms", default="svg,png", show_default=True, metavar="FORMAT[,FORMAT]",
               help="Of the pictures: svg, png, pdf.")  # fmt: skip
 @click.pass_context
-def roofline(context: click.Context, variants: tuple[str, ...], out: str, forms: str, **options: Any) -> None:
+def roofline(context: click.Context, /, variants: tuple[str, ...], out: str, forms: str, **options: Any) -> None:
     """The hierarchical roofline of each chip with VARIANTs as points, and a Markdown document beside it.
 
     With no VARIANT: one of each family.

@@ -101,6 +101,24 @@ class Implementation:
         return int(largest(part.heads / part.kv_heads))
 
 
+FEW_QUERIES = 64
+"""Queries up to which decode kernels are made: beyond one query tile, queries give enough parallelism."""
+
+
+class SplitKV(Implementation):
+    """A decode kernel: few queries, the heads of a kv head packed into rows, the keys split over the chip."""
+
+    directions = ("forward",)
+    packs_heads = True
+    splits_keys = True
+
+    def refuses_more(self, part: Part, hardware: Hardware, tile: Tile | None) -> str | None:
+        count = int(largest(part.tokens))
+        if count > FEW_QUERIES:
+            return f"{self.name} is a decode kernel for up to {FEW_QUERIES} queries, not {count}"
+        return None
+
+
 BANDS = frozenset({"BandMask", "DocumentsMask"})
 """Masks that a kernel with causal, local and variable-length arguments can express."""
 BAND_AND_CHUNKS = BANDS | {"ChunkedMask", "WindowsMask", "DilatedMask"}

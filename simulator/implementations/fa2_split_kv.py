@@ -7,34 +7,18 @@ run_mha_fwd_splitkv_dispatch). With one query the heads of a kv head take the pl
 
 from __future__ import annotations
 
-from ..algebra import Number
 from ..graph import Part
 from ..hardware import Hardware
 from ..tiling import Tile
-from . import BANDS, Implementation, largest
-
-FEW_QUERIES = 64
-"""Above one query tile there is enough parallelism over queries and the plain kernels are faster."""
+from . import BANDS, SplitKV, largest
 
 
-def many_queries(name: str, tokens: Number) -> str | None:
-    """The sentence of a decode kernel that is given a prefill."""
-    count = int(largest(tokens))
-    return f"{name} is a decode kernel for up to {FEW_QUERIES} queries, not {count}" if count > FEW_QUERIES else None
-
-
-class FlashAttention2SplitKV(Implementation):
+class FlashAttention2SplitKV(SplitKV):
     name = "fa2-split-kv"
     title = "FlashAttention-2, split-KV kernel"
     source = "Dao-AILab/flash-attention, csrc/flash_attn"
     generations = frozenset({"ampere", "ada", "hopper", "blackwell", "blackwell-consumer"})
-    directions = ("forward",)
     mask_kinds = BANDS
-    packs_heads = True
-    splits_keys = True
-
-    def refuses_more(self, part: Part, hardware: Hardware, tile: Tile | None) -> str | None:
-        return many_queries(self.name, part.tokens)
 
     def tiles(self, part: Part, hardware: Hardware) -> tuple[Tile, ...]:
         d = largest(part.depth)

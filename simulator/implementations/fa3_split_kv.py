@@ -5,23 +5,16 @@ from __future__ import annotations
 from ..graph import Part
 from ..hardware import Hardware
 from ..tiling import Tile
-from . import BANDS, Implementation, largest
-from .fa2_split_kv import many_queries
+from . import BANDS, SplitKV, largest
 
 
-class FlashAttention3SplitKV(Implementation):
+class FlashAttention3SplitKV(SplitKV):
     name = "fa3-split-kv"
     title = "FlashAttention-3, split-KV"
     source = "Dao-AILab/flash-attention, hopper"
     generations = frozenset({"hopper"})
-    directions = ("forward",)
     dtypes = ("fp16", "bf16", "fp8", "fp8_e4m3")
     mask_kinds = BANDS
-    packs_heads = True
-    splits_keys = True
-
-    def refuses_more(self, part: Part, hardware: Hardware, tile: Tile | None) -> str | None:
-        return many_queries(self.name, part.tokens)
 
     def tiles(self, part: Part, hardware: Hardware) -> tuple[Tile, ...]:
         d = largest(part.depth)

@@ -9,24 +9,17 @@ from __future__ import annotations
 from ..graph import Part
 from ..hardware import Hardware
 from ..tiling import Tile
-from . import BANDS, Implementation, largest
-from .fa2_split_kv import many_queries
+from . import BANDS, SplitKV, largest
 
 
-class FlashInferDecode(Implementation):
+class FlashInferDecode(SplitKV):
     name = "flashinfer-decode"
     title = "FlashInfer batch decode"
     source = "flashinfer-ai/flashinfer, include/flashinfer/attention"
     generations = frozenset({"ampere", "ada", "hopper", "blackwell", "blackwell-consumer"})
-    directions = ("forward",)
     dtypes = ("fp16", "bf16", "fp8", "fp8_e4m3", "fp8_e5m2")
     head_dims = (64, 576)
     mask_kinds = BANDS
-    packs_heads = True
-    splits_keys = True
-
-    def refuses_more(self, part: Part, hardware: Hardware, tile: Tile | None) -> str | None:
-        return many_queries(self.name, part.tokens)
 
     def tiles(self, part: Part, hardware: Hardware) -> tuple[Tile, ...]:
         rows = largest(part.tokens) * self.packed_heads(part)

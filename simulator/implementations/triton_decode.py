@@ -5,24 +5,17 @@ from __future__ import annotations
 from ..graph import Part
 from ..hardware import Hardware
 from ..tiling import Tile
-from . import Implementation, largest
-from .fa2_split_kv import many_queries
+from . import SplitKV, largest
 from .triton_flash import GENERATIONS
 
 
-class TritonDecode(Implementation):
+class TritonDecode(SplitKV):
     name = "triton-decode"
     title = "attnsim Triton split-KV decode kernel"
     source = "attnsim.kernels"
     generations = GENERATIONS
-    directions = ("forward",)
     dtypes = ("fp16", "bf16", "fp8", "fp8_e4m3", "fp8_e5m2", "tf32", "fp32")
     head_dims = (16, 576)
-    packs_heads = True
-    splits_keys = True
-
-    def refuses_more(self, part: Part, hardware: Hardware, tile: Tile | None) -> str | None:
-        return many_queries(self.name, part.tokens)
 
     def tiles(self, part: Part, hardware: Hardware) -> tuple[Tile, ...]:
         rows = largest(part.tokens) * self.packed_heads(part)

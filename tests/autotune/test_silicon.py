@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from attnsim.autotune import silicon
 from attnsim.autotune.silicon import SPLITS, Rule, Table, exclude, known_bad, row_keys, splits, tables
 from attnsim.simulator.errors import InputError

@@ -12,8 +12,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import attnsim.hardware_profiles
 import pytest
+
+import attnsim.hardware_profiles
 from attnsim.simulator import hardware as module
 from attnsim.simulator.errors import InputError, unknown
 from attnsim.simulator.hardware import KINDS, NUMBERS, REQUIRED, Hardware
