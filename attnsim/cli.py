@@ -56,6 +56,9 @@ def main() -> None:
     """Entry point: every mistake of the user is one line on standard error and exit code 2."""
     try:
         sys.exit(cli.main(prog_name="attnsim", standalone_mode=False) or 0)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        sys.exit(0)
     except InputError as error:
         _fail(str(error))
     except click.UsageError as error:

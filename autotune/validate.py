@@ -38,16 +38,23 @@ Record = dict[str, Any]
 Kernels = tuple[str, ...] | None
 
 _FA2, _FA3, _FA4 = ("fa2", "fa2-split-kv"), ("fa3", "fa3-split-kv"), ("fa4",)
-_TRITON, _FLASHINFER = ("triton-flash", "triton-decode"), ("fa2", "fa2-split-kv", "flashinfer-decode")
-KERNELS: dict[str, tuple[str, ...]] = {
-    "vllm_flash_attn": _FA2, "vllm_flash_attn_fa2": _FA2, "vllm_vit_flash_attn_fa2": _FA2,
-    "fa3": _FA3, "vllm_flash_attn_fa3": _FA3, "vllm_vit_flash_attn_fa3": _FA3, "flash_attention_v3": _FA3,
-    "flash_attention": (*_FA3, *_FA2),
-    "vllm_flash_attn_fa4": _FA4, "vllm_vit_flash_attn_fa4": _FA4, "flash_attention_v4": _FA4,
-    "triton": _TRITON, "vllm_triton_attn": _TRITON,
-    "flashinfer": _FLASHINFER, "vllm_flashinfer_fiprefill": _FLASHINFER, "vllm_flashinfer_fidecode": _FLASHINFER,
+_FUSED, _FLASHINFER = ("cudnn", "fa2", "fa3", "fa4"), ("flashinfer-decode",)
+KERNELS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    **dict.fromkeys(("vllm_flash_attn", "vllm_flash_attn_fa2", "vllm_vit_flash_attn_fa2"), (_FA2, _FA2)),
+    **dict.fromkeys(("fa3", "vllm_flash_attn_fa3", "vllm_vit_flash_attn_fa3", "flash_attention_v3"), (_FA3, _FA3)),
+    **dict.fromkeys(("vllm_flash_attn_fa4", "vllm_vit_flash_attn_fa4", "flash_attention_v4"), (_FA4, _FA4)),
+    "flash_attention": ((*_FA3, *_FA2), (*_FA3, *_FA2)),
+    **dict.fromkeys(("triton", "vllm_triton_attn"), (("triton-flash",), ("triton-decode",))),
+    **dict.fromkeys(("flashinfer", "vllm_flashinfer_fiprefill"), (("fa2", *_FLASHINFER), _FLASHINFER)),
+    **dict.fromkeys(("vllm_flashinfer_fidecode", "vllm_flashinfer_trtllmdecode"), (_FLASHINFER, _FLASHINFER)),
+    **dict.fromkeys(("torch_flow", "torch_flow_flashinfer", "default", "trtllm_mha", "trtllm_mla", "vllm_flashinfer",
+                     "vllm_flashinfer_trtllmprefill"), (_FUSED, _FLASHINFER)),
 }  # fmt: skip
-"""A table's name for what ran, and the known kernels that it may be. TensorRT-LLM's own are not among them."""
+"""A table's name for what ran, and the known kernels nearest to it: for whole sequences, and for decoding.
+
+TensorRT-LLM's own kernels are not among the known ones: fused kernels of the same chip that do not pack the heads of a
+kv head stand for its prefill (on H100 and B200 they fit better than packing ones), FlashInfer's for its decoding.
+"""
 
 BLOCK = 16384
 """Problems evaluated at a time (the arrays then stay in the cache)."""
@@ -103,6 +110,12 @@ class Checked:
     """The kernel's part of the prediction, without its launch."""
 
 
+def kernels_of(table: Table) -> Kernels:
+    """The known kernels that the table's rows are predicted with, None: the fastest of all."""
+    prefill, decode = KERNELS.get(table.kernel_source, (None, None))
+    return decode if table.operation.endswith("decode") else prefill
+
+
 def problems(table: Table) -> Floats:
     """One row of COLUMNS for each row of the table; chunks that a shorter problem expresses are gone."""
     columns = {name: getattr(table, name) for name in COLUMNS}
@@ -118,7 +131,7 @@ def problems(table: Table) -> Floats:
 def _groups(rows: Floats) -> Iterator[NDArray[np.int64]]:
     """Blocks of problems with the same discrete structure: widths, heads per kv head, window or not, and the number
     of queries where they are few (decode kernels choose tiles by it) or in chunks."""
-    batch, heads, kv_heads, seq, kv_len, head_dim, v_dim, window, chunk = rows.T
+    _, heads, kv_heads, seq, _, head_dim, v_dim, window, chunk = rows.T
     few = np.where((seq <= FEW_QUERIES) | (chunk > 0), seq, 0)
     code = np.zeros(len(rows), dtype=np.int64)
     for value in (few, heads / kv_heads, head_dim, v_dim, window > 0, chunk):
@@ -157,9 +170,8 @@ def rungs(
 ) -> Rungs:  # fmt: skip
     """The rungs of distinct problems (rows of COLUMNS) on one chip."""
     size = len(rows)
-    unknown_s: Callable[[], Floats] = lambda: np.full(size, np.nan)  # noqa: E731
     result = Rungs(
-        unknown_s(), unknown_s(), {k: unknown_s() for k in kernels},
+        np.full(size, np.nan), np.full(size, np.nan), {k: np.full(size, np.nan) for k in kernels},
         {k: np.full(size, -1, dtype=np.int64) for k in kernels}, [],
     )  # fmt: skip
     for members in _groups(rows):
@@ -225,13 +237,13 @@ def _check_chip(hardware: Hardware, group: list[Table]) -> list[Checked]:
     for (dtype, kv_dtype, v_in_k, causal), indices in alike.items():
         rows = np.concatenate([problems(group[index]) for index in indices])
         distinct, inverse = np.unique(rows, axis=0, return_inverse=True)
-        kernels = {KERNELS.get(group[index].kernel_source) for index in indices}
+        kernels = {kernels_of(group[index]) for index in indices}
         found = rungs(distinct, hardware, dtype, kv_dtype, causal=causal, v_in_k=v_in_k, kernels=kernels)
         names = np.array([*found.names, None], dtype=object)
         parts = np.split(inverse.reshape(-1), np.cumsum([len(group[index]) for index in indices])[:-1])
         for index, part in zip(indices, parts, strict=True):
             table = group[index]
-            allowed = KERNELS.get(table.kernel_source)
+            allowed = kernels_of(table)
             kernel = found.schedule[allowed][part]
             checked[index] = Checked(
                 table, found.roofline[part], found.tiles[part], kernel + overhead_s(table, hardware),
@@ -265,12 +277,12 @@ def records(checked: Iterable[Checked], keys: Sequence[str] = FINE, splits: Coll
     for one in checked:
         identity = _identity(one)
         groups.setdefault(tuple(identity[key] for key in keys), []).append(one)
-    made = []
-    for values, members in groups.items():
-        for split in SPLITS:
-            if split in splits and any((one.table.split == SPLITS.index(split)).any() for one in members):
-                made.append(dict(zip(keys, values, strict=True)) | _record(members, split))
-    return made
+    return [
+        dict(zip(keys, values, strict=True)) | _record(members, split)
+        for values, members in groups.items()
+        for split in SPLITS
+        if split in splits and any((one.table.split == SPLITS.index(split)).any() for one in members)
+    ]
 
 
 def _record(members: Sequence[Checked], split: str) -> Record:

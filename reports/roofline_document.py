@@ -45,7 +45,7 @@ def _chip(sheet: Roofline, pictures: Sequence[str]) -> list[str]:
 def _picture(sheet: Roofline, pictures: Sequence[str]) -> list[str]:
     """The picture, or links to it where a page cannot show it, and how to read it."""
     shown = [name for name in pictures if not name.endswith(".pdf")]
-    alt = f"Roofline of the {sheet.hardware.title}: {sheet.shown}"
+    alt = f"Roofline on {sheet.hardware.title}: {sheet.shown}"
     lines = [f"![{alt}]({shown[0]})"] if shown else [f"[{alt}]({pictures[0]})"]
     lines += [
         "",

@@ -311,9 +311,14 @@ def _label_points(axes: Axes, renderer: RendererAgg, sheet: Roofline, taken: lis
 def _titles(figure: Figure, sheet: Roofline) -> None:
     """What is seen: the chip and how many variants; below it the workload."""
     shown = sheet.shown if sheet.points else "no variant drawn (roofline.md says why)"
-    left, title = PLOT_AREA[0], f"Roofline of the {sheet.hardware.title}: {shown}"
-    figure.text(left, 0.955, title, fontsize=13, weight="bold", gid="title")
-    figure.text(left, 0.922, workload(sheet.predictions[0]), fontsize=9, color="#444444", gid="workload")
+    left, title = PLOT_AREA[0], f"Roofline on {sheet.hardware.title}: {shown}"
+    about = workload(sheet.predictions[0])
+    room = (0.99 - left) * figure.bbox.width
+    for text in (
+        figure.text(left, 0.955, title, fontsize=13.0, weight="bold", gid="title"),
+        figure.text(left, 0.922, about, fontsize=9.0, color="#444444", gid="workload"),
+    ):
+        text.set_fontsize(float(text.get_fontsize()) * min(1.0, room / text.get_window_extent().width))
 
 
 def _key(figure: Figure, sheet: Roofline) -> None:

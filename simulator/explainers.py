@@ -53,7 +53,8 @@ def reason(p: Prediction) -> str:
         parts.append(f"the tiles keep {tiled / promise:.0%} of the {promise:.3g}x that the FLOPs promise")
     bound = p.chosen.bound
     if bound is not None:
-        parts.append(f"{UNIT_NAMES[bound.limited_by]} at peak takes {bound.time_s / p.time_s:.0%} of the predicted time")
+        share = bound.time_s / p.time_s
+        parts.append(f"{UNIT_NAMES[bound.limited_by]} at peak takes {share:.0%} of the predicted time")
     largest = sorted(p.terms, key=lambda t: -t.time_s)[:2]
     said = [f"{t.name} {t.time_s / p.time_s:.0%} ({t.reason})" for t in largest if t.time_s > 0.03 * p.time_s]
     if said:

@@ -311,8 +311,9 @@ def _text_columns(out: dict[str, Any], evaluation: Evaluation) -> None:
     """Which kernel, what limits each rung, how sure."""
     candidates, best = evaluation.candidates, evaluation.best
     out["implementation"] = _names(best, tuple(c.implementation.name if c.implementation else None for c in candidates))
-    sure = (c.constants.confidence if c.constants else "literature" for c in candidates)
-    out["confidence"] = _names(best, tuple(None if c.time_s is None else s for c, s in zip(candidates, sure, strict=True)))
+    sure = [c.constants.confidence if c.constants else "literature" for c in candidates]
+    known = [None if c.time_s is None else s for c, s in zip(candidates, sure, strict=True)]
+    out["confidence"] = _names(best, tuple(known))
     roofline = evaluation.roofline
     out["ladder.roofline.limited_by"] = None if roofline is None else _names(roofline.limit, UNITS)
     least, limit = None, None

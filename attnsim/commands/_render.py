@@ -7,6 +7,7 @@ import json as json_library
 from typing import Any
 
 from .. import __version__
+from ..reports.words import amount, seconds, times, workload
 from ..simulator.prediction import RUNGS, Prediction
 
 CSV_COLUMNS = (
@@ -15,47 +16,6 @@ CSV_COLUMNS = (
     "ladder.schedule.low_s", "ladder.schedule.high_s", "ladder.measured.time_s", "speedup_bound", "limited_by",
     "confidence", "reason", "suggestion",
 )  # fmt: skip
-
-
-def seconds(value: float | None) -> str:
-    """A time with three digits and its unit."""
-    if value is None:
-        return "-"
-    for unit, factor in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
-        if value * factor >= 1:
-            return f"{value * factor:.3g} {unit}" if value * factor < 1000 else f"{value * factor:,.0f} {unit}"
-    return f"{value * 1e9:.3g} ns"
-
-
-def amount(value: float | None, unit: str) -> str:
-    """A count or size with three digits and an SI prefix."""
-    if value is None:
-        return "-"
-    for prefix, factor in (("E", 1e18), ("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if value >= factor:
-            return f"{value / factor:.3g} {prefix}{unit}"
-    return f"{value:.3g} {unit}"
-
-
-def times(value: float | None) -> str:
-    """A speedup."""
-    return "" if value is None else f"{value:.2f}x" if value < 100 else f"{value:.0f}x"
-
-
-def workload(p: Prediction) -> str:
-    """The problem in a line."""
-    q = p.problem
-    shape = "x".join(map(str, q.shape))
-    parts = [f"batch {q.batch}", f"{q.heads} heads" + (f" ({q.kv_heads} kv)" if q.kv_heads != q.heads else ""),
-             f"{shape} queries" if q.kv_len != q.queries else f"{shape} tokens"]  # fmt: skip
-    if q.kv_len != q.queries:
-        parts.append(f"{q.kv_len} keys")
-    parts.append(f"head_dim {q.head_dim}" + (f"/{q.v_dim}" if q.v_dim != q.head_dim else ""))
-    parts.append(q.dtype + (f" (kv {q.kv_dtype})" if q.kv_dtype != q.dtype else ""))
-    parts += [q.direction, "causal" if q.causal else "not causal", f"{q.cache} cache"]
-    if q.page_size:
-        parts.append(f"pages of {q.page_size}")
-    return ", ".join(parts)
 
 
 def _kernel(p: Prediction, tile: dict[str, Any] | None, gap: str = " ") -> str:
@@ -87,9 +47,9 @@ def table(results: list[Prediction]) -> str:
         Console(file=buffer, width=width, highlight=False, color_system=None).print(_grid(group, dicts))
         lines += [f"{first.hardware.title}: {workload(first)}", *buffer.getvalue().rstrip().splitlines()]
         given = " (given)" if first.baseline_time_s is not None else ""
-        lines += ["", f"Speedups are over {first.baseline_variant.id}{given} at the same rung. flops, roofline and tiles "
-                  f"are floors at {first.hardware.clock_max_hz / 1e9:.3g} GHz: no kernel is faster. schedule is "
-                  "predicted."]  # fmt: skip
+        clock = f"{first.hardware.clock_max_hz / 1e9:.3g} GHz"
+        lines += ["", f"Speedups are over {first.baseline_variant.id}{given} at the same rung. flops, roofline and "
+                  f"tiles are floors at {clock}: no kernel is faster. schedule is predicted."]  # fmt: skip
         for p, d in zip(group, dicts, strict=True):
             lines += _sentences(p, d)
         lines.append("")
@@ -103,7 +63,7 @@ def _grid(group: list[Prediction], dicts: list[dict[str, Any]]) -> Any:
 
     grid = Table(box=SIMPLE_HEAD, pad_edge=False)
     measured = any(p.measured_s is not None for p in group)
-    heads = ["variant", "kernel, tile", "FLOPs", "HBM", "FLOP/B", "flops", "roofline", "tiles", "schedule", "likely range"]
+    heads = ["variant", "kernel, tile", "FLOPs", "HBM", "FLOP/B", *RUNGS[:4], "likely range"]
     heads += ["measured"] if measured else []
     for index, head in enumerate([*heads, "limited by"]):
         grid.add_column(head, justify="right" if 1 < index < len(heads) else "left", no_wrap=True)
@@ -131,7 +91,7 @@ def _sentences(p: Prediction, d: dict[str, Any]) -> list[str]:
         lines.append(f"  would help: {d['suggestion']}.")
     if d["speedup_bound"] is not None and p.baseline is not p.evaluation:
         lines.append(f"  no kernel of this tiling gains more than {times(d['speedup_bound'])}; predicted "
-                     f"{times(p.speedup) or 'unknown'}.")  # fmt: skip
+                     f"{times(p.speedup)}.")  # fmt: skip
     if d["confidence"]:
         error = f", known error about {d['error_percent']:.0f} %" if d["error_percent"] else ""
         lines.append(f"  schedule constants: {d['confidence']}{error}. Fits in memory (one layer): batch "
@@ -193,8 +153,8 @@ def csv(results: list[Prediction]) -> str:
     writer.writerow([*(f"problem.{name}" for name in problem), *CSV_COLUMNS])
     for p in results:
         d = p.to_dict()
-        asked = p.problem.to_dict()
-        row = [asked[name] if not isinstance(asked[name], list) else "x".join(map(str, asked[name])) for name in problem]
+        asked = {k: "x".join(map(str, v)) if isinstance(v, list) else v for k, v in p.problem.to_dict().items()}
+        row = [asked[name] for name in problem]
         row += [_flat(d, path) for path in CSV_COLUMNS]
         writer.writerow(["" if value is None else value for value in row])
     return buffer.getvalue()
@@ -210,7 +170,7 @@ def md(results: list[Prediction]) -> str:
         d = p.to_dict()
         rungs = [seconds(d["ladder"][r]["time_s"]) if d["ladder"][r] else "-" for r in RUNGS[:4]]
         cells = [p.variant.id, p.hardware.name, _kernel(p, d["tile"]), amount(d["flops"]["matrix"], "FLOP"), *rungs,
-                 times(p.speedup) or "-", d["limited_by"] or "-"]  # fmt: skip
+                 times(p.speedup), d["limited_by"] or "-"]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
         notes += [f"- {p.variant.id} on {p.hardware.name}: {d['reason']}."]
     return "\n".join([*lines, "", *notes])

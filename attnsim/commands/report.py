@@ -13,7 +13,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from ..simulator.errors import InputError
+from ..simulator.errors import InputError, unknown
 from .predict import collect
 from .predict import command as predict_command
 
@@ -69,7 +69,18 @@ def command_line(context: click.Context) -> str:
     return shlex.join(words + options)
 
 
-@click.group()
+class Reports(click.Group):
+    """The kinds of reports; a mistyped one is answered with the nearest."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            raise unknown("report", args[0], self.commands)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Reports, no_args_is_help=False)
 def command() -> None:
     """Pictures and documents of predictions.
 

@@ -1,1 +1,37 @@
+"""Plain torch truth: every variant computed the slow way, to count and to compare against.
 
+One file a family. `run(variant, problem, ...)` makes random inputs and returns the output; on the meta device it
+only counts. Chunked forms stand beside their step-by-step recurrence.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import torch
+
+FAMILIES = {
+    "softmax": "softmax", "selected-block softmax": "softmax", "latent": "latent", "linear": "linear",
+    "higher-order": "higher_order", "bottleneck": "bottleneck", "convolutional": "convolutional",
+}  # fmt: skip
+
+
+def run(variant: Any, problem: Any, *, device: str = "cpu", dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    """The variant's output on random inputs that require gradients. `problem` is prepared and of ints."""
+    module = importlib.import_module(f"{__name__}.{FAMILIES[variant.family]}")
+    output: torch.Tensor = module.run(variant, problem, Maker(device, dtype))
+    return output
+
+
+class Maker:
+    """Makes random inputs of one device and type, always the same ones."""
+
+    def __init__(self, device: str, dtype: torch.dtype) -> None:
+        self.device, self.dtype = device, dtype
+        self.generator = None if device == "meta" else torch.Generator(device).manual_seed(0)
+
+    def __call__(self, *shape: int) -> torch.Tensor:
+        """Standard normal entries, scaled so that deep products stay of order one."""
+        made = torch.randn(*shape, device=self.device, dtype=self.dtype, generator=self.generator)
+        return (made / max(shape[-1], 1) ** 0.25).requires_grad_()

@@ -61,10 +61,13 @@ def chunked_part(
             Op("ws", ("w", "state"), ("u",), matrix=2 * heads * n * f * dv),
         ]
     if problem.direction == "backward":
+        # Two products for each one; the inverse's own gradient, -T^T G T^T, is two of C x C x C.
+        inverse = where(one, 0, 4 * heads * chunk_sum(n, chunk, 3))
         ops = [
-            Op(op.name, op.inputs, op.outputs, 2 * op.matrix, 2 * op.vector, op.special, recomputed=op.recomputed)
+            Op(op.name, op.inputs, op.outputs, inverse if op.name == "solve" else 2 * op.matrix, 2 * op.vector,
+               op.special, recomputed=op.recomputed)
             for op in ops
-        ]
+        ]  # fmt: skip
     return Part(
         "chunks", "chunked", tuple(ops), problem.matrix_dtype, problem.kv_dtype, batch=problem.batch,
         heads=problem.heads, kv_heads=problem.heads, depth=f, width=dv, chunk=chunk, tokens=n, keys=problem.kv_len,

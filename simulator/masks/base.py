@@ -18,7 +18,7 @@ ENUMERATED = 2**26
 def check_enumerable(what: str, count: int, limit: int = ENUMERATED) -> None:
     """Raises InputError where a mask is too large to be counted by enumeration."""
     if count > limit:
-        raise InputError(f"this mask would be counted over {count:,} {what}; at most {limit:,} are")
+        raise InputError(f"this mask would be counted over {count:,} {what}; at most {limit:,} are allowed")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from ..algebra import Number
 from ..errors import InputError
 from .band import BandMask
-from .base import Mask, TileSummary, check_enumerable
+from .base import Mask, TileSummary, check_enumerable, summarise
 
 Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 
 def add_summaries(counted: list[tuple[int, TileSummary]]) -> TileSummary:
@@ -154,32 +155,42 @@ class WindowsMask:
             sum(n * (a * a + b * b) for (a, b), n in self._windows(axis).items()) for axis in range(len(self.shape))
         )
 
-    def _each(self) -> list[tuple[int, NDArray[np.bool_]]]:
-        """(how many, pairs that attend) of every kind of window, tokens in row-major order."""
-        result = []
+    def _kinds(self) -> list[tuple[int, tuple[tuple[int, int], ...]]]:
+        """(how many, parts along each axis) of every kind of window."""
         axes = [list(self._windows(axis).items()) for axis in range(len(self.shape))]
-        for kinds in itertools.product(*axes):
-            check_enumerable("pairs of a window", math.prod(a + b for (a, b), _ in kinds) ** 2)
-            inside = np.ones((1, 1), dtype=bool)
-            for (a, b), _ in kinds:
-                side = np.arange(a + b) < a
-                inside = np.kron(inside, side[:, None] == side[None, :]).astype(bool)
-            result.append((math.prod(n for _, n in kinds), inside))
-        return result
+        return [
+            (math.prod(n for _, n in kinds), tuple(parts for parts, _ in kinds)) for kinds in itertools.product(*axes)
+        ]
+
+    def _mask(self, parts: tuple[tuple[int, int], ...]) -> BandMask | Flags:
+        """A window's mask: dense, or the pairs that attend where the shift wrapped it, tokens in row-major order."""
+        tokens = math.prod(a + b for a, b in parts)
+        if not any(a and b for a, b in parts):
+            return BandMask(tokens, tokens)
+        check_enumerable("pairs of a shifted window", tokens**2)
+        inside = np.ones((1, 1), dtype=bool)
+        for a, b in parts:
+            side = np.arange(a + b) < a
+            inside = np.kron(inside, side[:, None] == side[None, :]).astype(bool)
+        return inside
 
     def rows(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> Any:
-        return _join([(n, _block_rows(m, math.prod(query_tile), math.prod(key_tile))) for n, m in self._each()])
+        bm, bn = math.prod(query_tile), math.prod(key_tile)
+        counted = []
+        for n, parts in self._kinds():
+            mask = self._mask(parts)
+            counted.append((n, mask.rows((bm,), (bn,)) if isinstance(mask, BandMask) else _block_rows(mask, bm, bn)))
+        return _join(counted)
 
     def tiles(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> TileSummary:
         bm, bn = math.prod(query_tile), math.prod(key_tile)
         counted = []
-        for n, inside in self._each():
-            visited, full = _block_rows(inside, bm, bn)
-            total, whole, columns = int(visited.sum()), int(full.sum()), -(-len(inside) // bn)
-            counted.append((n, TileSummary(
-                len(visited), total, whole, total - whole, len(visited) * columns - total,
-                int(visited.max()), int(visited.min()),
-            )))  # fmt: skip
+        for n, parts in self._kinds():
+            mask = self._mask(parts)
+            if isinstance(mask, BandMask):
+                counted.append((n, mask.tiles((bm,), (bn,))))
+            else:
+                counted.append((n, summarise(*_block_rows(mask, bm, bn), -(-len(mask) // bn))))
         return add_summaries(counted)
 
 

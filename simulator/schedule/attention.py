@@ -98,7 +98,9 @@ def climb(
     ctas = summary.query_tiles * tiled.instances
     longer = maximum(clocks.matrix, clocks.softmax)
     share = visited / units * second
-    walk.raise_to("rate", longer * share, "sustained clock, and the share of its peak that the inner loop reaches")
+    lanes = hardware.vector_flop_per_s(hardware.clock_sustained_hz) or 1.0
+    rate = maximum(longer * share, tiled.counts.vector / lanes)
+    walk.raise_to("rate", rate, "sustained clock, and the share of its peak that the inner loop reaches")
     busy = clocks.busy(constants)
     walk.raise_to("exposed_softmax", busy * share, "matrix and softmax of a tile overlap only in part")
     per_row = summary.visited / maximum(summary.query_tiles, 1)

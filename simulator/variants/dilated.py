@@ -36,7 +36,8 @@ class Dilated(Variant):
         left, right = window_sides(self.window, None, None, problem.causal, 512, problem.kv_len)
         mask = ragged(problem, lambda n, m: DilatedMask(n, m, left, right, self.dilation))
         kept = min(problem.kv_len, self.window * self.dilation) if problem.causal else problem.kv_len
-        return softmax_graph(problem, mask, kept=kept)
+        # Fewer queries than the dilation leave keys that nobody reads.
+        return softmax_graph(problem, mask, keys=min(problem.kv_len, mask.pairs()), kept=kept)
 
 
 VARIANT = Dilated

@@ -30,9 +30,9 @@ class GroupedQuery(MultiHead):
 
     def prepare(self, problem: Problem) -> Problem:
         problem = super().prepare(problem)
-        if is_symbol(problem.heads) or np.any(problem.kv_heads != problem.heads):
+        if np.any(problem.kv_heads != problem.heads):
             return problem
-        if np.any(problem.heads % self.kv_groups != 0):
+        if not is_symbol(problem.heads) and np.any(problem.heads % self.kv_groups != 0):
             raise InputError(f"kv_groups {self.kv_groups} does not divide heads {problem.heads}")
         return problem.with_(kv_heads=self.kv_groups)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import InputError
 from ..families.dense import dense_part
-from ..families.softmax import attention_part, attention_tensors, cache_bytes
+from ..families.softmax import attention_part, attention_tensors, cache_bytes, dense_mask
 from ..graph import Graph, Tensor
 from ..masks import SelectedBlocksMask
 from ..problem import Problem, check_size
@@ -42,11 +42,12 @@ class MixtureOfBlocks(Variant):
         n, m = problem.queries, problem.kv_len
         if problem.documents is not None:
             raise InputError("moba takes one sequence: documents does not apply")
-        mask = SelectedBlocksMask(n, m, self.block, self.top)
+        mask = SelectedBlocksMask(n, m, self.block, self.top) if n > 1 else dense_mask(problem)
         part = attention_part(problem, mask)
         tensors = attention_tensors(problem, part)
         cache = cache_bytes(problem, m)
-        if n == 1:
+        if n == 1 or problem.direction == "backward":
+            # Decoding is dense in the released code; choosing the top blocks has no gradient.
             return Graph((part,), tensors, cache)
         blocks = -(-m // self.block)
         heads = problem.batch * problem.heads

@@ -1,0 +1,180 @@
+"""Linear attention and its relatives: in chunks, as counted, and step by step, as defined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from . import Maker
+
+Inputs = dict[str, torch.Tensor]
+
+
+def inputs(variant: Any, problem: Any, make: Maker) -> Inputs:
+    """q, k [B, H, N, f], v [B, H, N, dv], the gates a variant needs, the state [B, H, f, dv] carried in."""
+    b, h, n = problem.batch, problem.heads, problem.queries
+    made = {
+        "q": make(b, h, n, problem.head_dim), "k": make(b, h, n, problem.head_dim), "v": make(b, h, n, problem.v_dim),
+    }  # fmt: skip
+    if variant.id == "linear-attention":
+        made["q"], made["k"] = (torch.nn.functional.elu(made[x]) + 1 for x in ("q", "k"))
+    made["log_decay"] = -torch.nn.functional.softplus(make(b, h, n))
+    if variant.id == "lightning":
+        made["log_decay"] = torch.full((b, h, n), -0.1, device=make.device, dtype=make.dtype)
+    if variant.id == "linear-attention":
+        made["log_decay"] = torch.zeros(b, h, n, device=make.device, dtype=make.dtype)
+    if variant.id == "gated-deltanet":
+        made["k"] = torch.nn.functional.normalize(made["k"], dim=-1)
+        made["beta"] = torch.sigmoid(make(b, h, n))
+    if variant.id == "log-linear":
+        levels = problem.kv_len.bit_length() + 1
+        made["weights"] = torch.sigmoid(make(b, h, n, levels))
+    return made
+
+
+def run(variant: Any, problem: Any, make: Maker) -> torch.Tensor:
+    """The form whose products the graph counts."""
+    if variant.id == "linear-attention" and not problem.causal:
+        return parallel(problem, make)
+    made = inputs(variant, problem, make)
+    if problem.queries == 1:
+        return step(variant, made, make(problem.batch, problem.heads, problem.head_dim, problem.v_dim), problem)
+    chunked: Callable[[Any, Inputs], torch.Tensor] = {"gated-deltanet": chunked_delta, "log-linear": chunked_log}.get(
+        variant.id, chunked_decay
+    )
+    return chunked(variant, made)
+
+
+def parallel(problem: Any, make: Maker) -> torch.Tensor:
+    """Without causality: one state for all queries, and a normaliser."""
+    b, h, n, m = problem.batch, problem.heads, problem.queries, problem.kv_len
+    q = torch.nn.functional.elu(make(b, h, n, problem.head_dim)) + 1
+    k = torch.nn.functional.elu(make(b, problem.kv_heads, m, problem.head_dim)) + 1
+    k, v = (t.repeat_interleave(h // problem.kv_heads, dim=1) for t in (k, make(b, problem.kv_heads, m, problem.v_dim)))
+    state = k.transpose(-1, -2) @ v
+    ones = torch.ones(b, h, m, 1, device=make.device, dtype=make.dtype)
+    total = q @ (k.transpose(-1, -2) @ ones)
+    return q @ state / total
+
+
+def step(variant: Any, x: Inputs, state: torch.Tensor, problem: Any) -> torch.Tensor:
+    """One token: update the state, read it."""
+    q, k, v = x["q"], x["k"], x["v"]
+    state = state * torch.exp(x["log_decay"])[..., None]
+    if variant.id == "gated-deltanet":
+        v = (v - k @ state) * x["beta"][..., None]
+    state = state + k.transpose(-1, -2) @ v
+    if variant.id == "log-linear":
+        live = bin(problem.kv_len).count("1")
+        return sum((q @ state * x["weights"][..., level, None] for level in range(live)), torch.zeros_like(v))
+    return q @ state
+
+
+def recurrent(variant: Any, x: Inputs) -> torch.Tensor:
+    """Step by step, as the papers define it (decay, delta rule); log-linear from its definition over pairs."""
+    if variant.id == "log-linear":
+        return defined_log(variant, x)
+    b, h, n, f = x["q"].shape
+    state = torch.zeros(b, h, f, x["v"].shape[-1], dtype=x["q"].dtype)
+    out = []
+    for t in range(n):
+        k, v = x["k"][:, :, t], x["v"][:, :, t]
+        state = state * torch.exp(x["log_decay"][:, :, t])[..., None, None]
+        if variant.id == "gated-deltanet":
+            v = (v - torch.einsum("bhf,bhfv->bhv", k, state)) * x["beta"][:, :, t, None]
+        state = state + k[..., None] * v[..., None, :]
+        out.append(torch.einsum("bhf,bhfv->bhv", x["q"][:, :, t], state))
+    return torch.stack(out, dim=2)
+
+
+def chunks(x: Inputs, size: int) -> list[Inputs]:
+    """The inputs cut along the tokens."""
+    cut = {name: tensor.split(size, dim=2) for name, tensor in x.items()}
+    return [{name: parts[i] for name, parts in cut.items()} for i in range(len(cut["q"]))]
+
+
+def decay_tile(log_decay: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(cumulative log decay [.., C], decay from key j to query i [.., C, C], zero above the diagonal)."""
+    total = log_decay.cumsum(dim=-1)
+    tile = torch.exp(total[..., :, None] - total[..., None, :])
+    return total, torch.tril(tile)
+
+
+def chunked_decay(variant: Any, x: Inputs) -> torch.Tensor:
+    """Scores and values inside a chunk, the state between chunks."""
+    state, out = None, []
+    for c in chunks(x, variant.chunk):
+        total, tile = decay_tile(c["log_decay"])
+        inside = (c["q"] @ c["k"].transpose(-1, -2) * tile) @ c["v"]
+        kept = c["k"] * torch.exp(total[..., -1:] - total)[..., None]
+        update = kept.transpose(-1, -2) @ c["v"]
+        state = torch.zeros_like(update) if state is None else state
+        out.append(inside + c["q"] * torch.exp(total)[..., None] @ state)
+        state = state * torch.exp(total[..., -1])[..., None, None] + update
+    return torch.cat(out, dim=2)
+
+
+def chunked_delta(variant: Any, x: Inputs) -> torch.Tensor:
+    """The gated delta rule in WY form (2412.06464, section 3): a triangular solve a chunk."""
+    state, out = None, []
+    for c in chunks(x, variant.chunk):
+        total, tile = decay_tile(c["log_decay"])
+        beta = c["beta"][..., None]
+        lower = torch.tril(c["k"] @ c["k"].transpose(-1, -2) * tile, diagonal=-1) * beta
+        eye = torch.eye(lower.shape[-1], device=lower.device, dtype=lower.dtype)
+        t = torch.linalg.solve_triangular(eye + lower, eye.expand_as(lower), upper=False, unitriangular=True)
+        w = t @ (c["k"] * beta * torch.exp(total)[..., None])
+        u = t @ (c["v"] * beta)
+        if state is None:
+            state = torch.zeros(*u.shape[:2], w.shape[-1], u.shape[-1], device=u.device, dtype=u.dtype)
+        new = u - w @ state
+        inside = (c["q"] @ c["k"].transpose(-1, -2) * tile) @ new
+        out.append(inside + (c["q"] * torch.exp(total)[..., None]) @ state)
+        kept = c["k"] * torch.exp(total[..., -1:] - total)[..., None]
+        state = state * torch.exp(total[..., -1])[..., None, None] + kept.transpose(-1, -2) @ new
+    return torch.cat(out, dim=2)
+
+
+def level_of(chunk: int, key_chunk: int) -> int:
+    """Level of a past chunk: the power-of-two segment of [0, chunk) that holds it, largest first from the start."""
+    position, rest = 0, chunk
+    while rest:
+        size = 1 << (rest.bit_length() - 1)
+        if key_chunk < position + size:
+            return size.bit_length()
+        position, rest = position + size, rest - size
+    return 0
+
+
+def chunked_log(variant: Any, x: Inputs) -> torch.Tensor:
+    """Whole chunks inside; one state for each power-of-two segment of past chunks, each with its weight."""
+    states: list[tuple[int, int, torch.Tensor]] = []
+    out = []
+    for index, c in enumerate(chunks(x, variant.chunk)):
+        total, tile = decay_tile(c["log_decay"])
+        inside = (c["q"] @ c["k"].transpose(-1, -2) * tile * c["weights"][..., 0, None]) @ c["v"]
+        reads = [
+            (c["q"] * (torch.exp(total) * c["weights"][..., size.bit_length()])[..., None]) @ state
+            for size, _, state in states
+        ]
+        out.append(inside + sum(reads, torch.zeros_like(inside)))
+        kept = c["k"] * torch.exp(total[..., -1:] - total)[..., None]
+        faded = torch.exp(total[..., -1])[..., None, None]
+        states = [(size, start, state * faded) for size, start, state in states]
+        states.append((1, index, kept.transpose(-1, -2) @ c["v"]))
+        while len(states) > 1 and states[-1][0] == states[-2][0]:
+            (size, _, late), (_, start, early) = states.pop(), states.pop()
+            states.append((2 * size, start, early + late))
+    return torch.cat(out, dim=2)
+
+
+def defined_log(variant: Any, x: Inputs) -> torch.Tensor:
+    """Every pair with its decay and the weight of the level its key's chunk belongs to."""
+    n, size = x["q"].shape[2], variant.chunk
+    _, tile = decay_tile(x["log_decay"])
+    level = torch.tensor([[level_of(i // size, j // size) if j // size < i // size else 0 for j in range(n)]
+                          for i in range(n)])  # fmt: skip
+    weights = torch.gather(x["weights"], 3, level.expand(*x["q"].shape[:2], n, n))
+    return (x["q"] @ x["k"].transpose(-1, -2) * tile * weights) @ x["v"]
