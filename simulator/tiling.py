@@ -17,7 +17,7 @@ from .algebra import Number, ceil_div, ceil_to, maximum, minimum
 from .counts import Counts, part_work
 from .graph import Graph, Part
 from .hardware import Hardware
-from .masks import TileSummary
+from .masks import BandMask, TileSummary
 from .problem import DTYPE_BITS, nbytes
 
 MASK_VECTOR_FLOPS = 2
@@ -73,6 +73,19 @@ def _padded(op_role: str, amount: Number, part: Part, hardware: Hardware, rows: 
     return amount * ceil_to(rows, m) * ceil_to(columns, k) * (ceil_to(part.width, n) / part.width)
 
 
+def _loaded_keys(part: Part, tile: Tile, summary: TileSummary) -> Number:
+    """Keys that all query tiles of one instance load together: whole tiles, less what of them lies past the end.
+
+    A query tile visits at most one tile over the edge. For tiles along several axes the edge is counted whole.
+    """
+    columns = math.prod(tile.key)
+    if len(tile.key) > 1 or part.backward:
+        return summary.visited * columns
+    one_edge = isinstance(part.mask, BandMask)
+    past = ceil_to(part.keys, columns) - part.keys if one_edge else columns - 1
+    return maximum(summary.visited * columns - summary.query_tiles * past, 0)
+
+
 def tile_attention(part: Part, tile: Tile, hardware: Hardware, page_size: int | None = None) -> TiledPart:
     """Tiled counts of an attention part.
 
@@ -105,8 +118,7 @@ def tile_attention(part: Part, tile: Tile, hardware: Hardware, page_size: int | 
             other_special = other_special + op.special
     per_key = key_bytes(part)
     query_bytes = (part.depth + part.width) * (DTYPE_BITS[part.dtype] / 8)
-    row_count = summary.query_tiles * instances * rows
-    reread = visits * columns * per_key + row_count * query_bytes
+    reread = _loaded_keys(part, tile, summary) * instances * per_key + part.instances * part.tokens * query_bytes
     if part.backward:
         # The other loop order as well: every key tile reads queries, output gradients and adds to dQ in fp32.
         reread = reread + visits * rows * (query_bytes + 4 * part.depth)
