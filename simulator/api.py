@@ -181,6 +181,7 @@ def predict(
     baseline_time: float | None = None,
     measured: float | None = None,
     overrides: Mapping[str, Any] | None = None,
+    parameters: Mapping[str, Mapping[str, Any]] | None = None,
     **arguments: Any,
 ) -> Any:
     """Predict one variant on one chip (a `Prediction`), or several (a list, chip by chip).
@@ -188,7 +189,8 @@ def predict(
     variant: an id, or several. hardware: a chip's name, a profile's path, a `Hardware`, or several.
     arguments: sizes (batch, heads, kv_heads, seq or shape, kv_len, head_dim, v_dim), dtype, kv_dtype,
     direction, causal, page_size, documents, cache; tile or q_tile and kv_tile, implementation, layer; and the
-    variant's own parameters. overrides: profile numbers changed for this call. Times in seconds.
+    variant's own parameters. overrides: profile numbers changed for this call. parameters: of single variants, by
+    id. Times in seconds.
     Raises InputError (one line) for anything unknown or impossible.
 
     >>> p = predict("gna", hardware="b200", shape=(30, 48, 80), heads=24, head_dim=128,
@@ -208,7 +210,8 @@ def predict(
     for chip in chips:
         loaded = load_hardware(chip, overrides)
         for name in ids:
-            made, sizes, choice = split_arguments(name, arguments, ids)
+            own = (parameters or {}).get(name, {})
+            made, sizes, choice = split_arguments(name, {**own, **arguments}, ids)
             problem = Problem.make(**sizes)
             one = predict_one(
                 made, problem, loaded, make_choice(len(problem.shape), choice), baseline=baseline,

@@ -26,16 +26,15 @@ def collect(variants: tuple[str, ...], options: dict[str, Any]) -> tuple[list[An
 
     arguments: dict[str, Any] = {}
     names: list[str] = list(variants)
-    if options.get("preset"):
-        from .._presets import preset
+    shown: dict[str, dict[str, Any]] = {}
+    for option in ("preset", "config"):
+        if options.get(option):
+            from .. import _presets
 
-        chosen = preset(options["preset"])
-        arguments.update(chosen.arguments)
-        names = names or list(chosen.variants)
-    if options.get("config"):
-        from .._presets import read_config
-
-        arguments.update(read_config(options["config"]))
+            found = _presets.preset(options[option]) if option == "preset" else _presets.read_config(options[option])
+            arguments.update(found.arguments)
+            shown.update(found.parameters)
+            names = names or list(found.variants)
     given = problem_arguments(options)
     if "shape" in given or "documents" in given:
         arguments.pop("seq", None)
@@ -64,7 +63,7 @@ def collect(variants: tuple[str, ...], options: dict[str, Any]) -> tuple[list[An
         names, chips, baseline=options.get("baseline") or "mha",
         measured=None if measured is None else parse_time("measured", measured),
         baseline_time=None if baseline_time is None else parse_time("baseline-time", baseline_time),
-        overrides=parse_overrides(options.get("override", ())), **(arguments | parameters),
+        overrides=parse_overrides(options.get("override", ())), parameters=shown, **(arguments | parameters),
     )  # fmt: skip
     return results, arguments
 
