@@ -50,8 +50,9 @@ def collect(variants: tuple[str, ...], chips: list[str], grid: dict[str, list[in
     sizes = {name: axis.ravel().astype(np.float64) for name, axis in zip(grid, axes, strict=True)}
     parts = []
     every = {name for variant in variants for name in declared_by(variant)}
-    bar = track(list(itertools.product(variants, chips)), "sweeping", console=Console(stderr=True), transient=True)
-    for variant, chip in bar:
+    console = Console(stderr=True)
+    jobs = list(itertools.product(variants, chips))
+    for variant, chip in track(jobs, "sweeping", console=console, transient=True, disable=not console.is_terminal):
         # Parameters that only other variants declare are left to them.
         others = every - declared_by(variant) - set(PROBLEM_NAMES)
         mine = {name: value for name, value in rest.items() if name not in others}

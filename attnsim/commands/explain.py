@@ -1,0 +1,148 @@
+"""attnsim explain: what a mechanism costs, as formulas, and from where on it pays."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import click
+
+from ._options import parse_parameters
+
+SHORTEST, LONGEST = 256, 2**20
+
+
+def formula_lines(variant: Any) -> list[str]:
+    """Formulas of the causal and the other form, or a number where no closed form exists."""
+    from ..simulator.errors import InputError
+    from ..simulator.formulas import formulas
+
+    if not variant.vectorised:
+        return numbers(variant)
+    lines: list[str] = []
+    forms = {"causal": (True,), "none": (False,)}.get(variant.causality, (False, True))
+    for causal in forms:
+        try:
+            regime, found = formulas(variant, causal=causal)
+        except InputError:
+            continue
+        name = "causal self-attention" if causal else "self-attention"
+        lines.append(f"{name}{f', {regime}' if regime else ''} (N = M):")
+        for formula in found:
+            lines += [f"  {formula.quantity} = {formula.text}", f"    LaTeX: {formula.latex}"]
+    return lines
+
+
+def numbers(variant: Any) -> list[str]:
+    """What a variant without a closed form costs on one problem."""
+    from ..simulator.counts import counts
+    from ..simulator.problem import Problem
+
+    shape = (16, 32, 32) if 1 not in variant.axes or variant.id in ("gna", "swin") else (8192,)
+    problem = variant.prepare(Problem.make(shape=shape))
+    graph = variant.graph(problem)
+    useful = counts(graph)
+    tokens = "x".join(map(str, shape))
+    return [
+        f"no closed form: its pairs are counted one axis or block at a time. At {tokens} tokens, 32 heads, head_dim 128:",
+        f"  matrix FLOPs = {useful.matrix_flops:,.0f}",
+        f"  exponentials = {useful.special:,.0f}",
+        f"  compulsory bytes = {useful.hbm_bytes:,.0f}",
+        f"  cache bytes = {graph.cache_bytes:,.0f}",
+    ]
+
+
+def graph_lines(variant: Any) -> list[str]:
+    """The operator as dataflow: kernels, their operations and what each reads and writes."""
+    from ..simulator.problem import Problem
+
+    shape = (16, 16) if 1 not in variant.axes else (1024,)
+    graph = variant.graph(variant.prepare(Problem.make(shape=shape)))
+    lines = []
+    for part in graph.parts:
+        lines.append(f"  kernel {part.name} ({part.style})")
+        for op in part.ops:
+            units = [u for u in ("matrix", "vector", "special") if not (isinstance(getattr(op, u), int)
+                                                                       and getattr(op, u) == 0)]  # fmt: skip
+            when = ", recomputed by the kernel" if op.recomputed else ""
+            reads, writes = ", ".join(op.inputs) or "-", ", ".join(op.outputs) or "-"
+            lines.append(f"    {op.name}: {reads} -> {writes} [{', '.join(units) or 'no work'}{when}]")
+    return lines
+
+
+def crossover(variant: Any, chip: Any, rung: str) -> str:
+    """The length from which the variant beats dense attention on the chip, by one rung."""
+    import numpy as np
+
+    from ..simulator.errors import InputError
+    from ..simulator.sweep import sweep
+
+    def wins(lengths: Any) -> Any:
+        columns = sweep(variant.id, hardware=chip, seq=lengths, **given)
+        speedups = columns[f"ladder.{rung}.speedup"]
+        if np.isnan(speedups).all():
+            raise InputError(f"no {rung} known")
+        return speedups > 1.0
+
+    given = {name: value for name, value in variant.parameters().items() if value is not None}
+    grid = 2.0 ** np.arange(8, 21)
+    if not variant.vectorised:
+        grid = grid[grid <= 2**16]
+    won = wins(grid)
+    if won.all():
+        return f"everywhere from {SHORTEST} tokens on"
+    if not won[-1]:
+        return f"nowhere in {SHORTEST} .. {int(grid[-1]):,} tokens"
+    last = int(np.flatnonzero(~won)[-1])
+    low, high = int(grid[last]), int(grid[last + 1])
+    while high - low > max(1, low // 256):
+        middle = (low + high) // 2
+        low, high = (low, middle) if bool(wins(np.array([float(middle)]))[0]) else (middle, high)
+    return f"from about {high:,} tokens on"
+
+
+def crossover_lines(variant: Any, hardware: str) -> list[str]:
+    """Crossover lengths by floor and by schedule, or why there are none."""
+    from ..simulator.api import load_hardware
+    from ..simulator.errors import InputError
+
+    chip = load_hardware(hardware)
+    if 1 not in variant.axes or variant.id in ("mha", "block-mask"):
+        return []
+    found = []
+    for rung in ("roofline", "schedule"):
+        try:
+            found.append((rung, crossover(variant, chip, rung)))
+        except InputError as error:
+            found.append((rung, f"unknown ({error})"))
+    head = f"faster than dense attention on {chip.name} (batch 1, 32 heads, head_dim 128, bf16):"
+    return [head, *(f"  by {rung}: {where}" for rung, where in found)]
+
+
+@click.command(epilog="""\b
+Examples:
+  attnsim explain sliding-window -p window=1024
+  attnsim explain gated-deltanet --hw h100
+""")
+@click.argument("variant")
+@click.option("-p", "parameter", multiple=True, metavar="NAME=VALUE", help="A parameter of the variant.")
+@click.option("--hw", "hardware", default="b200", show_default=True, help="The chip for the crossover length.")
+def command(variant: str, parameter: tuple[str, ...], hardware: str) -> None:
+    """Formulas, dataflow, references and claims of VARIANT, and where it beats dense attention."""
+    from ..simulator import variants
+
+    made = variants.make(variant, parse_parameters(parameter))
+    crossing = crossover_lines(made, hardware)
+    module = inspect.getdoc(inspect.getmodule(type(made))) or ""
+    lines = [f"{made.id}: {made.title}", f"family {made.family}" + (f", arXiv {made.paper}" if made.paper else ""), "",
+             " ".join(module.split()), " ".join((inspect.getdoc(type(made)) or "").split()), "",
+             f"definition: {made.formula}"]  # fmt: skip
+    if made.parameters():
+        lines.append("parameters: " + ", ".join(f"{k}={v}" for k, v in made.parameters().items()))
+    lines += ["", *formula_lines(made), "", "dataflow:", *graph_lines(made)]
+    if made.claims:
+        lines += ["", "claims:"]
+        for claim in made.claims:
+            unverified = "" if claim.checked else " [unverified]"
+            lines.append(f"  {claim.figure}: {claim.configuration} ({claim.where}){unverified}")
+    click.echo("\n".join([*lines, *([""] + crossing if crossing else [])]))
