@@ -118,8 +118,12 @@ def predict_one(
     base_variant = variants.make(baseline)
     asked = variant.baseline(problem).with_(causal=prepared.causal)
     base_problem = base_variant.prepare(asked)
-    if type(base_variant) is type(variant) and base_problem == prepared and choice == Choice(layer=choice.layer) \
-            and base_variant == variant:
+    if (
+        type(base_variant) is type(variant)
+        and base_problem == prepared
+        and choice == Choice(layer=choice.layer)
+        and base_variant == variant
+    ):
         base: Evaluation = evaluation
     else:
         key = (baseline, base_problem, hardware.name, id(hardware), choice.layer)

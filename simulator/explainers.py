@@ -95,8 +95,11 @@ def suggestion(p: Prediction) -> str | None:
         p.choice, implementation=kernel.name, tile=replace(p.chosen.tile, packed_heads=1)
     )  # fmt: skip
     chip = (
-        (f"twice {name}", 1.0,
-         {"hardware": replace(p.hardware, **{name: 2 * getattr(p.hardware, name)}), "choice": same})
+        (
+            f"twice {name}",
+            1.0,
+            {"hardware": replace(p.hardware, **{name: 2 * getattr(p.hardware, name)}), "choice": same},
+        )
         for name in CHIP_NUMBERS
         if getattr(p.hardware, name) is not None
     )

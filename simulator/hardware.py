@@ -134,7 +134,7 @@ class Hardware:
         missing = [key for key in REQUIRED if key not in values]
         if missing:
             raise InputError(
-                f"{path}: missing in [numbers]: {', '.join(missing)} (state value = \"unknown\" where nobody knows)"
+                f'{path}: missing in [numbers]: {", ".join(missing)} (state value = "unknown" where nobody knows)'
             )
         for given, raw in (overrides or {}).items():
             key = given.strip().replace("-", "_").lower()
@@ -295,7 +295,7 @@ def _number(path: Path, key: str, entry: object) -> tuple[float | None, tuple[st
         raise InputError(f"{where}: has no source; a number without its origin does not load")
     if value == "unknown":
         if key in ALWAYS_KNOWN:
-            raise InputError(f"{where}: must be a number; give an estimate with kind = \"estimate\"")
+            raise InputError(f'{where}: must be a number; give an estimate with kind = "estimate"')
         return None, ("unknown", source)
     kind = entry.get("kind")
     if kind not in KINDS:

@@ -127,7 +127,8 @@ def _groups(
         yield np.arange(1), problem
         return
     queries = np.broadcast_to(np.asarray(problem.queries), (points,))
-    code = (queries <= FEW_QUERIES).astype(np.uint16) + (queries == 1)
+    # Decode kernels choose tiles by the number of queries.
+    code = np.minimum(queries, FEW_QUERIES + 1).astype(np.uint16)
     for value in (problem.group, problem.head_dim, problem.v_dim):
         if isinstance(value, np.ndarray):
             _, inverse = np.unique(value, return_inverse=True)
@@ -195,9 +196,7 @@ def _point_by_point(
     rows: list[dict[str, Any]] = []
     for column in distinct.T:
         sizes = [int(x) for x in column]
-        one = problem.with_(
-            batch=sizes[0], heads=sizes[1], kv_heads=sizes[2], kv_len=sizes[3], shape=tuple(sizes[4:])
-        )
+        one = problem.with_(batch=sizes[0], heads=sizes[1], kv_heads=sizes[2], kv_len=sizes[3], shape=tuple(sizes[4:]))
         prediction = predict_one(variant, one, chip, choice, baseline=baseline, memo=memo)
         rows.append(_columns(variant, prediction.evaluation, _baseline(prediction)))
     return {name: np.asarray([row[name] for row in rows], dtype=object if name in TEXTS else np.float64)[inverse]
@@ -270,9 +269,7 @@ def _ratio(a: Number, b: Number) -> Number:
 
 def _rung_times(evaluation: Evaluation) -> dict[str, Number]:
     """Seconds at each rung, NaN where unknown."""
-    schedule = _select(
-        evaluation.candidates, evaluation.best, lambda c: np.nan if c.time_s is None else c.time_s
-    )
+    schedule = _select(evaluation.candidates, evaluation.best, lambda c: np.nan if c.time_s is None else c.time_s)
     return {
         "flops": _time(evaluation.flops), "roofline": _time(evaluation.roofline),
         "tiles": np.nan if evaluation.tiles_s is None else evaluation.tiles_s, "schedule": schedule,

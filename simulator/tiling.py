@@ -17,7 +17,7 @@ from .algebra import Number, ceil_div, ceil_to, maximum, minimum
 from .counts import Counts, part_work
 from .graph import Graph, Part
 from .hardware import Hardware
-from .masks import BandMask, TileSummary
+from .masks import BandMask, Mask, TileSummary
 from .problem import DTYPE_BITS, nbytes
 
 MASK_VECTOR_FLOPS = 2
@@ -73,16 +73,20 @@ def _padded(op_role: str, amount: Number, part: Part, hardware: Hardware, rows: 
     return amount * ceil_to(rows, m) * ceil_to(columns, k) * (ceil_to(part.width, n) / part.width)
 
 
-def _loaded_keys(part: Part, tile: Tile, summary: TileSummary) -> Number:
+def _loaded_keys(mask: Mask, query_tile: tuple[int, ...], key_tile: tuple[int, ...], summary: TileSummary) -> Number:
     """Keys that all query tiles of one instance load together: whole tiles, less what of them lies past the end.
 
     A query tile visits at most one tile over the edge. For tiles along several axes the edge is counted whole.
     """
-    columns = math.prod(tile.key)
-    if len(tile.key) > 1 or part.backward:
+    lengths = getattr(mask, "lengths", None)
+    if lengths is not None:
+        each = {n: mask.make(n) for n in set(lengths)}  # type: ignore[attr-defined]
+        loaded = {n: _loaded_keys(m, query_tile, key_tile, m.tiles(query_tile, key_tile)) for n, m in each.items()}
+        return sum(loaded[n] for n in lengths)
+    columns = math.prod(key_tile)
+    if len(key_tile) > 1:
         return summary.visited * columns
-    one_edge = isinstance(part.mask, BandMask)
-    past = ceil_to(part.keys, columns) - part.keys if one_edge else columns - 1
+    past = ceil_to(mask.keys, columns) - mask.keys if isinstance(mask, BandMask) else columns - 1
     return maximum(summary.visited * columns - summary.query_tiles * past, 0)
 
 
@@ -118,7 +122,10 @@ def tile_attention(part: Part, tile: Tile, hardware: Hardware, page_size: int | 
             other_special = other_special + op.special
     per_key = key_bytes(part)
     query_bytes = (part.depth + part.width) * (DTYPE_BITS[part.dtype] / 8)
-    reread = _loaded_keys(part, tile, summary) * instances * per_key + part.instances * part.tokens * query_bytes
+    loaded = summary.visited * columns
+    if not part.backward:
+        loaded = _loaded_keys(part.mask, query_tile, tile.key, summary)
+    reread = loaded * instances * per_key + part.instances * part.tokens * query_bytes
     if part.backward:
         # The other loop order as well: every key tile reads queries, output gradients and adds to dQ in fp32.
         reread = reread + visits * rows * (query_bytes + 4 * part.depth)
@@ -134,9 +141,7 @@ def tile_attention(part: Part, tile: Tile, hardware: Hardware, page_size: int | 
         padding = (pages * page_size - part.keys * part.batch) * part.kv_heads * per_key
         table = 4 * pages
         tiled = Counts(tiled.matrix, tiled.vector, tiled.special, padding + table, tiled.l2_bytes + table)
-    return TiledPart(
-        part, tile, summary, instances, rows, columns, tile_matrix, area, columns * per_key, tiled
-    )
+    return TiledPart(part, tile, summary, instances, rows, columns, tile_matrix, area, columns * per_key, tiled)
 
 
 def tile_other(part: Part, hardware: Hardware) -> TiledPart:

@@ -7,11 +7,13 @@ import click
 SHELLS = ("bash", "zsh", "fish")
 
 
-@click.command(epilog="""\b
+@click.command(
+    epilog="""\b
 Install it, for example in bash or fish:
   attnsim completion bash >> ~/.bashrc
   attnsim completion fish > ~/.config/fish/completions/attnsim.fish
-""")
+"""
+)
 @click.argument("shell")
 def command(shell: str) -> None:
     """Print the completion script of SHELL: bash, zsh or fish."""

@@ -44,7 +44,8 @@ def numbers(variant: Any) -> list[str]:
     useful = counts(graph)
     tokens = "x".join(map(str, shape))
     return [
-        f"no closed form: its pairs are counted one axis or block at a time. At {tokens} tokens, 32 heads, head_dim 128:",
+        "no closed form: its pairs are counted one axis or block at a time.",
+        f"at {tokens} tokens, 32 heads, head_dim 128, bf16:",
         f"  matrix FLOPs = {useful.matrix_flops:,.0f}",
         f"  exponentials = {useful.special:,.0f}",
         f"  compulsory bytes = {useful.hbm_bytes:,.0f}",
@@ -119,11 +120,13 @@ def crossover_lines(variant: Any, hardware: str) -> list[str]:
     return [head, *(f"  by {rung}: {where}" for rung, where in found)]
 
 
-@click.command(epilog="""\b
+@click.command(
+    epilog="""\b
 Examples:
   attnsim explain sliding-window -p window=1024
   attnsim explain gated-deltanet --hw h100
-""")
+"""
+)
 @click.argument("variant")
 @click.option("-p", "parameter", multiple=True, metavar="NAME=VALUE", help="A parameter of the variant.")
 @click.option("--hw", "hardware", default="b200", show_default=True, help="The chip for the crossover length.")
@@ -145,4 +148,4 @@ def command(variant: str, parameter: tuple[str, ...], hardware: str) -> None:
         for claim in made.claims:
             unverified = "" if claim.checked else " [unverified]"
             lines.append(f"  {claim.figure}: {claim.configuration} ({claim.where}){unverified}")
-    click.echo("\n".join([*lines, *([""] + crossing if crossing else [])]))
+    click.echo("\n".join([*lines, *(["", *crossing] if crossing else [])]))

@@ -56,10 +56,13 @@ def command() -> None:
     """Chips: list them, show every number of one, measure this host."""
 
 
-@command.command("list", epilog="""\b
+@command.command(
+    "list",
+    epilog="""\b
 Example:
   attnsim hw list --format json
-""")
+""",
+)
 @click.option("--format", "form", default="table", show_default=True, help="table or json.")
 def list_(form: str) -> None:
     """List the chips that are known by name."""
@@ -79,11 +82,13 @@ def list_(form: str) -> None:
     print_table(("name", "chip", "kind", "generation", "units", "bf16 peak", "memory", "state"), rows)
 
 
-@command.command(epilog="""\b
+@command.command(
+    epilog="""\b
 Examples:
   attnsim hw show b200
   attnsim hw show h100 --set exp_per_clock_per_sm=32 --format json
-""")
+"""
+)
 @click.argument("name")
 @click.option("--set", "override", multiple=True, metavar="FIELD=VALUE", help="Change a number.")
 @click.option("--format", "form", default="table", show_default=True, help="table or json.")
@@ -107,11 +112,13 @@ def show(name: str, override: tuple[str, ...], form: str) -> None:
     click.echo("\n".join(f"[{key}] {text}" for key, text in sources.items()))
 
 
-@command.command(epilog="""\b
+@command.command(
+    epilog="""\b
 Examples:
   attnsim hw calibrate cpu --output mine.toml
   attnsim predict mha --hw mine.toml
-""")
+"""
+)
 @click.argument("name")
 @click.option("--output", metavar="FILE", help="Write the profile there (default: standard output).")
 def calibrate(name: str, output: str | None) -> None:

@@ -68,14 +68,16 @@ def collect(variants: tuple[str, ...], options: dict[str, Any]) -> tuple[list[An
     return results, arguments
 
 
-@click.command(epilog="""\b
+@click.command(
+    epilog="""\b
 Examples:
   attnsim predict --hw b200
   attnsim predict gna --hw b200 --heads 24 --shape 30x48x80 -p window=18x24x24 -p stride=16x8x8
   attnsim predict mha --hw h100,b200 --preset llama-3-8b-decode-8k
   attnsim predict sliding-window --hw h100 --seq 32k --causal -p window=4096 --measured 2.1ms
   attnsim predict mla --hw b200 --config config.json --seq 1 --kv-len 32k --batch 64 --format json
-""")
+"""
+)
 @click.argument("variants", nargs=-1, metavar="[VARIANT ...]")
 @click.option("--hw", "hardware", default="b200", show_default=True, metavar="NAME[,NAME|FILE]",
               help="Chips by name, or profile files.")  # fmt: skip

@@ -5,11 +5,13 @@ from __future__ import annotations
 import click
 
 
-@click.command(epilog="""\b
+@click.command(
+    epilog="""\b
 Example:
   attnsim presets
   attnsim predict --hw b200 --preset hunyuanvideo
-""")
+"""
+)
 def command() -> None:
     """List the workloads that `--preset` takes, each with its title and source."""
     from .. import _presets

@@ -29,11 +29,13 @@ def rows(found: list[Any], top: int) -> list[dict[str, Any]]:
     return result
 
 
-@click.command(epilog="""\b
+@click.command(
+    epilog="""\b
 Examples:
   attnsim recommend gna --hw b200 --shape 30x48x80 --window 18x24x24
   attnsim recommend gna --hw h100 --shape 256x256 --heads 24 -p window=80x80 --top 5 --format json
-""")
+"""
+)
 @click.argument("variant")
 @click.option("--hw", "hardware", default="b200", show_default=True, metavar="NAME|FILE", help="The chip.")
 @problem_options

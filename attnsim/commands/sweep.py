@@ -47,7 +47,7 @@ def collect(variants: tuple[str, ...], chips: list[str], grid: dict[str, list[in
     from ..simulator.sweep import sweep
 
     axes = np.meshgrid(*grid.values(), indexing="ij") if grid else []
-    sizes = {name: axis.ravel().astype(np.float64) for name, axis in zip(grid, axes, strict=True)}
+    sizes: dict[str, Any] = {name: axis.ravel().astype(np.float64) for name, axis in zip(grid, axes, strict=True)}
     parts = []
     every = {name for variant in variants for name in declared_by(variant)}
     console = Console(stderr=True)
@@ -94,11 +94,13 @@ def _cell(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
 
 
-@click.command(epilog="""\b
+@click.command(
+    epilog="""\b
 Examples:
   attnsim sweep mha sliding-window --hw b200,h100 --seq 1k..1M --causal --output sweep.csv
   attnsim sweep mha --seq 1 --kv-len 1k..128k --batch 1,16,64 --kv-heads 8 --output decode.parquet
-""")
+"""
+)
 @click.argument("variants", nargs=-1, required=True, metavar="VARIANT ...")
 @click.option("--hw", "hardware", default="b200", show_default=True, metavar="NAME[,NAME|FILE]", help="Chips.")
 @problem_options

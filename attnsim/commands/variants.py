@@ -29,13 +29,15 @@ def matches(entry: dict[str, Any], search: str) -> bool:
     return all(word in text for word in search.lower().split())
 
 
-@click.command(epilog="""\b
+@click.command(
+    epilog="""\b
 Examples:
   attnsim variants
   attnsim variants --family linear
   attnsim variants --search window --format json
   attnsim variants --paper 2504.16922
-""")
+"""
+)
 @click.option("--family", help="Only this family.")
 @click.option("--search", metavar="TEXT", help="Words in id, title, paper or aliases.")
 @click.option("--paper", metavar="ID", help="An arXiv id.")

@@ -34,4 +34,5 @@ class Maker:
     def __call__(self, *shape: int) -> torch.Tensor:
         """Standard normal entries, scaled so that deep products stay of order one."""
         made = torch.randn(*shape, device=self.device, dtype=self.dtype, generator=self.generator)
-        return (made / max(shape[-1], 1) ** 0.25).requires_grad_()
+        scaled: torch.Tensor = made / max(shape[-1], 1) ** 0.25
+        return scaled.requires_grad_()

@@ -13,7 +13,11 @@ from .softmax import masked_attention
 def run(variant: Any, problem: Any, make: Maker) -> torch.Tensor:
     """Each block: one wide head from latents to inputs, then `layers` self-attentions of the latents."""
     b, h, d = problem.batch, problem.heads, problem.head_dim
-    z, x, xv = make(b, 1, variant.latents, h * d), make(b, 1, problem.queries, h * d), make(b, 1, problem.queries, h * d)
+    z, x, xv = (
+        make(b, 1, variant.latents, h * d),
+        make(b, 1, problem.queries, h * d),
+        make(b, 1, problem.queries, h * d),
+    )
     for _ in range(variant.blocks):
         z = masked_attention(z, x, xv, None)
         for _ in range(variant.layers):

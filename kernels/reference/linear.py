@@ -91,7 +91,7 @@ def recurrent(variant: Any, x: Inputs) -> torch.Tensor:
 
 def chunks(x: Inputs, size: int) -> list[Inputs]:
     """The inputs cut along the tokens."""
-    cut = {name: tensor.split(size, dim=2) for name, tensor in x.items()}
+    cut = {name: torch.split(tensor, size, dim=2) for name, tensor in x.items()}
     return [{name: parts[i] for name, parts in cut.items()} for i in range(len(cut["q"]))]
 
 

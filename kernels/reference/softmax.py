@@ -53,14 +53,12 @@ def run(variant: Any, problem: Any, make: Maker) -> torch.Tensor:
 
 def gate(q: torch.Tensor, k: torch.Tensor, block: int) -> torch.Tensor:
     """Scores of every query against the mean key of every block (MoBA, equation 6)."""
-    means = torch.stack([part.mean(dim=2) for part in k.split(block, dim=2)], dim=2)
+    means = torch.stack([part.mean(dim=2) for part in torch.split(k, block, dim=2)], dim=2)
     means = means.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
     return q @ means.transpose(-1, -2)
 
 
-def chunked(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attends: torch.Tensor, chunk: int
-) -> torch.Tensor:
+def chunked(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attends: torch.Tensor, chunk: int) -> torch.Tensor:
     """The same result with a running maximum and sum over key chunks (2112.05682)."""
     group = q.shape[1] // k.shape[1]
     k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)

@@ -243,6 +243,8 @@ class BandMask:
 
         Over a whole period the start takes every residue modulo bn that is congruent modulo gcd(bm, bn).
         """
+        assert self.left is not None
+        assert self.right is not None
         step = math.gcd(bm, bn)
         period = bn // step
         start = self._first(begin * bm) - skip

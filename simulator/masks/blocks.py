@@ -61,8 +61,11 @@ class BlockMask:
             c_last = np.append(c[1:], self.keys) - 1
             some = kept & (c[None, :] <= r_last[:, None])
             every = kept & (c_last[None, :] <= (r + self.keys - self.queries)[:, None])
-        return some, every, np.searchsorted(r, np.arange(0, self.queries, query)), np.searchsorted(
-            c, np.arange(0, self.keys, key)
+        return (
+            some,
+            every,
+            np.searchsorted(r, np.arange(0, self.queries, query)),
+            np.searchsorted(c, np.arange(0, self.keys, key)),
         )
 
     def rows(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> Any:
@@ -239,6 +242,7 @@ def from_flex(block_mask: Any) -> RuleMask:
 
     def attends(i: Ints, j: Ints) -> Flags:
         r, c = i // bq, j // bk
-        return every[r, c] | (some[r, c] & rule(i, j))
+        kept: Flags = every[r, c] | (some[r, c] & rule(i, j))
+        return kept
 
     return RuleMask(attends, int(queries), int(keys))

@@ -165,8 +165,9 @@ class NeighbourhoodMask:
         for kinds in itertools.product(*[unit] * (3 - len(axes)), *axes):
             first, second, third = (a for _, a in kinds)
             i, j, k = np.arange(first.length), np.arange(second.length), np.arange(third.length)
-            yield math.prod(n for n, _ in kinds), Box(
-                (first.start(i), second.start(j), third.start(k)), (first.end(i), second.end(j), third.end(k))
+            yield (
+                math.prod(n for n, _ in kinds),
+                Box((first.start(i), second.start(j), third.start(k)), (first.end(i), second.end(j), third.end(k))),
             )
 
     def _flattened(self, query: int, key: int) -> TileSummary:

@@ -72,7 +72,8 @@ class ChunkedMask:
         return visited, np.where(whole & (first >= 0), full, 0)
 
     def tiles(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> TileSummary:
-        return summarise(*self.rows(query_tile, key_tile), -(-self.keys // flat_tile(key_tile)))
+        visited, full = self.rows(query_tile, key_tile)
+        return summarise(visited, full, -(-self.keys // flat_tile(key_tile)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +100,7 @@ class GlobalLocalMask:
         return self.n
 
     def attends(self, i: Ints, j: Ints) -> NDArray[np.bool_]:
-        attends: NDArray[np.bool_] = ((j >= i - self.left) & (j <= i + self.right)) | (
-            np.minimum(i, j) < self.tokens
-        )
+        attends: NDArray[np.bool_] = ((j >= i - self.left) & (j <= i + self.right)) | (np.minimum(i, j) < self.tokens)
         return attends
 
     def pairs(self) -> int:
@@ -126,7 +125,8 @@ class GlobalLocalMask:
         return visited, full
 
     def tiles(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> TileSummary:
-        return summarise(*self.rows(query_tile, key_tile), -(-self.n // flat_tile(key_tile)))
+        visited, full = self.rows(query_tile, key_tile)
+        return summarise(visited, full, -(-self.n // flat_tile(key_tile)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,4 +184,5 @@ class StridedMask:
         return visited, full
 
     def tiles(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> TileSummary:
-        return summarise(*self.rows(query_tile, key_tile), -(-self.keys // flat_tile(key_tile)))
+        visited, full = self.rows(query_tile, key_tile)
+        return summarise(visited, full, -(-self.keys // flat_tile(key_tile)))

@@ -43,9 +43,7 @@ def tile_clocks(tiled: TiledPart, hardware: Hardware, constants: Constants) -> T
     matrix = tiled.tile_matrix / (rate / hardware.sm_count) / constants.matrix_efficiency
     lanes = vector / 2
     slots = constants.vector_slots_per_pair + sum(
-        max(0.0, op.vector - 4) if type(op.vector) in (int, float) else 0.0
-        for op in tiled.part.ops
-        if op.per == "pair"
+        max(0.0, op.vector - 4) if type(op.vector) in (int, float) else 0.0 for op in tiled.part.ops if op.per == "pair"
     )
     special = sum(op.special for op in tiled.part.ops if op.per == "pair" and not op.recomputed)
     exp = hardware.exp_per_clock_per_sm
@@ -84,9 +82,7 @@ def memory_time(tiled: TiledPart, hardware: Hardware, cache: str) -> Number:
     return seconds
 
 
-def climb(
-    walk: Walk, tiled: TiledPart, hardware: Hardware, constants: Constants, cache: str, masked: str
-) -> bool:
+def climb(walk: Walk, tiled: TiledPart, hardware: Hardware, constants: Constants, cache: str, masked: str) -> bool:
     """Add this part's terms to the walk. False where the chip's numbers do not suffice."""
     clocks = tile_clocks(tiled, hardware, constants)
     summary = tiled.summary

@@ -39,9 +39,7 @@ class Lightning(Variant):
 
     def graph(self, problem: Problem) -> Graph:
         again = ceil_div(problem.v_dim, self.value_block) - 1
-        part = chunked_part(
-            problem, features=problem.head_dim, chunk=self.chunk, decay="fixed", recompute=again
-        )
+        part = chunked_part(problem, features=problem.head_dim, chunk=self.chunk, decay="fixed", recompute=again)
         return recurrent_graph(problem, part)
 
 

@@ -60,18 +60,22 @@ class LogLinear(Variant):
         per_token = 2 * problem.batch * problem.heads * problem.head_dim * problem.v_dim
         first = floor_div(m - n, c)
         whole = floor_div(m, c)
-        levels = c * (ones_below(whole) - ones_below(first)) + (m - whole * c) * ones(whole) \
-            - (m - n - first * c) * ones(first) if not is_symbol(n) else n * log2(n / c) / 2
+        levels = (
+            c * (ones_below(whole) - ones_below(first))
+            + (m - whole * c) * ones(whole)
+            - (m - n - first * c) * ones(first)
+            if not is_symbol(n)
+            else n * log2(n / c) / 2
+        )
         one = n == 1
         if isinstance(one, np.ndarray):
             levels = np.where(one, ones(m), levels)
         elif one:
             levels = ones(m)
-        part = chunked_part(
-            problem, features=problem.head_dim, chunk=c, decay="data", reads=per_token * levels
+        part = chunked_part(problem, features=problem.head_dim, chunk=c, decay="data", reads=per_token * levels)
+        states = (
+            np.floor(np.log2(m)) + 1 if isinstance(m, np.ndarray) else log2(m) + 1 if is_symbol(m) else m.bit_length()
         )
-        states = np.floor(np.log2(m)) + 1 if isinstance(m, np.ndarray) else log2(m) + 1 if is_symbol(m) \
-            else m.bit_length()
         return recurrent_graph(problem, part, states=states, gates=states)
 
 

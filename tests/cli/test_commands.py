@@ -135,7 +135,10 @@ DEEPSEEK = {"model_type": "deepseek_v3", "num_attention_heads": 128, "kv_lora_ra
         (LLAMA, {"heads": 32, "kv_heads": 8, "head_dim": 128, "dtype": "bf16", "causal": True}),
         ({**LLAMA, "head_dim": 64, "torch_dtype": "float16"}, {"head_dim": 64, "dtype": "fp16"}),
         ({"model_type": "gpt2", "n_head": 12, "n_embd": 768}, {"heads": 12, "kv_heads": 12, "head_dim": 64}),
-        ({"model_type": "falcon", "num_attention_heads": 71, "hidden_size": 4544, "multi_query": True}, {"kv_heads": 1}),
+        (
+            {"model_type": "falcon", "num_attention_heads": 71, "hidden_size": 4544, "multi_query": True},
+            {"kv_heads": 1},
+        ),
         ({"model_type": "gemma3", "text_config": {**LLAMA, "model_type": "gemma3_text"}}, {"heads": 32}),
         (DEEPSEEK, {"heads": 128, "head_dim": 192, "v_dim": 128}),
     ],

@@ -172,7 +172,8 @@ def test_ints_and_symbols_agree(name: str, causal: bool) -> None:
         ("mha", {"causal": True}, 4 * 2 * 8 * 64 * 256 * 257 // 2, 2 * 8 * 256 * 257 // 2, 2 * 2 * 8 * 256 * 64 * 2),
         ("sliding-window", {"causal": True, "window": 32}, 4 * 2 * 8 * 64 * (256 * 32 - 32 * 31 // 2),
          2 * 8 * (256 * 32 - 32 * 31 // 2), 2 * 2 * 8 * 32 * 64 * 2),
-        ("lightning", {"chunk": 64}, 2 * 8 * 256 * (2 * 64 * (64 + 64) + 4 * 64 * 64), 8 * 64 * 64, 2 * 8 * 64 * 64 * 4),
+        ("lightning", {"chunk": 64}, 2 * 8 * 256 * (2 * 64 * (64 + 64) + 4 * 64 * 64), 8 * 64 * 64,
+         2 * 8 * 64 * 64 * 4),
     ],
 )  # fmt: skip
 def test_counts_are_the_papers_formulas(

@@ -230,17 +230,13 @@ class TestNeighbourhood:
     def test_tiles_of_several_axes(self, mask: NeighbourhoodMask, data: Any) -> None:
         side = st.tuples(*[st.integers(1, 5)] * len(mask.shape))
         bm, bn = data.draw(side), data.draw(side)
-        grids = [
-            (boxes(g, bm), boxes(g, bn), math.prod(bm), math.prod(bn)) for g in groups(mask.shape, mask.dilation)
-        ]
+        grids = [(boxes(g, bm), boxes(g, bn), math.prod(bm), math.prod(bn)) for g in groups(mask.shape, mask.dilation)]
         check(mask, bm, bn, grids, ordered=False)
 
     @settings(max_examples=400)
     @given(neighbourhoods(), st.integers(1, 20), st.integers(1, 20))
     def test_flattened_tiles(self, mask: NeighbourhoodMask, bm: int, bn: int) -> None:
-        grids = [
-            (pieces(g.ravel(), bm), pieces(g.ravel(), bn), bm, bn) for g in groups(mask.shape, mask.dilation)
-        ]
+        grids = [(pieces(g.ravel(), bm), pieces(g.ravel(), bn), bm, bn) for g in groups(mask.shape, mask.dilation)]
         check(mask, bm, bn, grids, ordered=False)
 
     @settings(max_examples=40)
