@@ -216,6 +216,9 @@ def predict(
         for name in ids:
             own = (parameters or {}).get(name, {})
             made, sizes, choice = split_arguments(name, {**own, **arguments}, ids)
+            given = next((name for name, size in sizes.items() if getattr(size, "ndim", 0) > 0), None)
+            if given is not None:
+                raise InputError(f"{given} is an array; predict takes one problem, sweep takes arrays")
             problem = Problem.make(**sizes)
             one = predict_one(
                 made, problem, loaded, make_choice(len(problem.shape), choice), baseline=baseline,

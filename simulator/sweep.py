@@ -63,6 +63,8 @@ def sweep(
     chips = [hardware] if isinstance(hardware, (str, Path, Hardware)) else list(hardware)
     made, sizes, choices = split_arguments(variant, arguments)
     loaded = [load_hardware(chip) for chip in chips]
+    if any(np.ndim(side) > 0 for side in sizes.get("shape") or ()):
+        raise InputError("shape takes whole numbers; sweep token layouts one at a time")
     inputs = _broadcast(sizes)
     problem = Problem.make(**{**sizes, **inputs})
     axes = len(problem.shape)
@@ -114,8 +116,9 @@ def _inputs(
         if isinstance(value, np.ndarray):
             columns[f"problem.{name}"] = value if len(chips) == 1 else np.tile(value, len(chips))
         else:
-            kind: Any = object if value is None or isinstance(value, str) else None
-            columns[f"problem.{name}"] = np.broadcast_to(np.asarray(value, dtype=kind), (total,))
+            constant = np.nan if value is None else value
+            kind: Any = object if isinstance(value, str) else None
+            columns[f"problem.{name}"] = np.broadcast_to(np.asarray(constant, dtype=kind), (total,))
     return columns
 
 

@@ -78,8 +78,9 @@ class GeneralisedNeighbourhood(Variant):
         problem = super().prepare(problem)
         if problem.kv_len != problem.queries or problem.documents is not None:
             raise InputError("gna is self-attention over one token layout: kv_len and documents do not apply")
-        # Causality of the windows is this variant's own parameter; the baseline follows the axes.
-        return problem
+        # On one axis the windows' causality is the problem's, and so the baseline's.
+        one_axis = len(problem.shape) == 1 and per_axis("causal", self.causal, 1)[0]
+        return problem.with_(causal=True) if one_axis else problem
 
     def moves(self, problem: Problem) -> Iterator[tuple[str, GeneralisedNeighbourhood]]:
         """Coarser strides worth a try: powers of two that kernels' tiles have as sides."""

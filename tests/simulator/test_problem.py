@@ -87,3 +87,13 @@ def test_window_is_short_for_left_and_right(window: int, seq: int, causal: bool)
     assert short.to_dict()["pairs"] == long.to_dict()["pairs"]
     i, j = np.arange(seq)[:, None], np.arange(seq)[None, :]
     assert short.to_dict()["pairs"] == int(((j >= i - left) & (j <= i + right)).sum())
+
+
+def test_one_problem_is_no_array_and_a_layout_no_sweep() -> None:
+    assert predict("mha", seq=np.int64(64)).problem.queries == 64
+    with pytest.raises(InputError, match="sweep takes arrays"):
+        predict("mha", seq=np.array([64, 128]))
+    with pytest.raises(InputError, match="one at a time"):
+        sweep("gna", shape=(np.array([4, 8]), 8))
+    with pytest.raises(InputError, match="broadcast"):
+        sweep("mha", seq=[1, 2], batch=[1, 2, 3])
