@@ -30,7 +30,8 @@ class LinearAttention(Variant):
         check_size("chunk", self.chunk)
 
     def graph(self, problem: Problem) -> Graph:
-        if problem.causal:
+        # A single query is the last token of its sequence: a step of the recurrence, causal or not.
+        if problem.causal or (type(problem.queries) is int and problem.queries == 1):
             part = chunked_part(problem, features=problem.head_dim, chunk=self.chunk, map_vector=1, map_special=1)
             return recurrent_graph(problem, part)
         return self.parallel(problem)
