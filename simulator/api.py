@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from . import variants
+from .bounds import native_dtype
 from .errors import InputError, unknown
 from .hardware import Hardware
 from .predict import Choice, Evaluation, check_tile, evaluate
 from .prediction import Prediction
-from .problem import DTYPE_BITS, Problem, check_name
+from .problem import Problem
 from .variants import Variant
 
 PROBLEM_NAMES = (
@@ -90,16 +91,6 @@ def make_choice(axes: int, arguments: Mapping[str, Any]) -> Choice:
     return Choice(made, arguments.get("implementation"), bool(arguments.get("layer", False)))
 
 
-def check_dtype(hardware: Hardware, dtype: str) -> str | None:
-    """A warning where the chip has no matrix unit for `dtype` and computes in a wider type."""
-    from .bounds import native_dtype
-
-    native = native_dtype(hardware, dtype)
-    if native == dtype:
-        return None
-    return f"{hardware.name} has no {dtype} matrix unit: computed at its {native} rate"
-
-
 def _seconds(name: str, value: Any) -> float | None:
     if value is None:
         return None
@@ -149,9 +140,9 @@ def _warnings(
     if hardware.hbm_bytes is not None and moved > hardware.hbm_bytes:
         have = f"{hardware.name} has {hardware.hbm_bytes / 1e9:,.0f} GB"
         warnings.append(f"its operands are {moved / 1e9:,.0f} GB; {have}")
-    wide = check_dtype(hardware, prepared.matrix_dtype)
-    if wide:
-        warnings.append(wide)
+    native = native_dtype(hardware, prepared.matrix_dtype)
+    if native != prepared.matrix_dtype:
+        warnings.append(f"{hardware.name} has no {prepared.matrix_dtype} matrix unit: computed at its {native} rate")
     chosen = evaluation.chosen
     kernel = chosen.implementation
     passes = kernel.extra_passes(evaluation.graph.main) if kernel else 0.0
@@ -226,6 +217,3 @@ def predict(
             )  # fmt: skip
             results.append(one)
     return results[0] if one_variant and one_chip else results
-
-
-__all__ = ["DTYPE_BITS", "FIRST_VARIANTS", "PROBLEM_NAMES", "check_name", "load_hardware", "predict", "predict_one"]

@@ -55,7 +55,7 @@ class Op:
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
     """One fusion group. style: attention (pairs under a mask) | chunked (state carried over chunks) | dense
-    (matrix products with weights) | elementwise.
+    (matrix products with weights).
 
     For attention: `mask` over one head of one sequence, `pairs` of it, `batch` x `heads` instances of it,
     `kv_heads` of them with keys of their own; scores of depth `depth`, values of width `width`; `shared_kv`:
@@ -94,7 +94,6 @@ class Graph:
     """Parts in the order they run, and every tensor by name.
 
     cache_bytes: what one layer keeps of the whole batch after the call (KV cache or recurrent state).
-    projections: plain Q, K, V and output projections, kept apart.
     """
 
     parts: tuple[Part, ...]

@@ -81,7 +81,7 @@ def _part_time(
     """Schedule of one part: seconds and terms over its own floor, without launch."""
     walk = Walk(bound.time_s)
     part = tiled.part
-    if part.style in ("dense", "elementwise"):
+    if part.style == "dense":
         done = dense.climb(walk, tiled, hardware, cache)
     elif constants is None or implementation is None:
         return None

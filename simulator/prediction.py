@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .bounds import UNITS, Bound
+from .bounds import Bound
 from .counts import Counts
 from .hardware import Hardware
 from .predict import Candidate, Choice, Evaluation, evaluate
-from .problem import Problem
+from .problem import Problem, nbytes
 from .schedule import Term
 from .variants import Variant
 
@@ -181,8 +181,6 @@ class Prediction:
                 "low_s": interval[0], "high_s": interval[1],
                 "terms": [{"name": t.name, "time_s": float(t.time_s), "reason": t.reason} for t in self.terms],
             }  # fmt: skip
-        from .problem import nbytes
-
         return {
             "variant": self.variant.id,
             "parameters": {name: plain(value) for name, value in self.variant.parameters().items()},
@@ -282,6 +280,3 @@ def _flops(c: Counts) -> dict[str, Any]:
 
 def _bytes(c: Counts) -> dict[str, Any]:
     return {"hbm": plain(c.hbm_bytes), "l2": plain(c.l2_bytes)}
-
-
-__all__ = ["RUNGS", "UNITS", "Prediction", "plain", "ratio"]

@@ -147,12 +147,11 @@ def tile_attention(part: Part, tile: Tile, hardware: Hardware, page_size: int | 
 def tile_other(part: Part, hardware: Hardware) -> TiledPart:
     """A part without pairs: its work padded to the matrix instruction along the chunk or token axis."""
     work = part_work(part)
-    m = int(hardware.mma_m or 1)
-    side = part.chunk or m
-    ratio = ceil_to(minimum(part.tokens, side), m) / maximum(minimum(part.tokens, side), 1) if part.chunk else 1.0
-    k = hardware.mma_k(part.dtype) or 1
-    if part.depth is not None and part.chunk:
-        ratio = ratio * (ceil_to(part.depth, k) / part.depth)
+    ratio: Number = 1
+    if part.chunk:
+        m, k = int(hardware.mma_m or 1), hardware.mma_k(part.dtype) or 1
+        side = maximum(minimum(part.tokens, part.chunk), 1)
+        ratio = ceil_to(side, m) / side * (ceil_to(part.depth, k) / part.depth)
     matrix = {dtype: flops * ratio for dtype, flops in work.matrix.items()}
     tiled = Counts(matrix, work.vector, work.special, 0, 0)
     tile = Tile((part.chunk,), (part.chunk,)) if part.chunk else Tile((), ())

@@ -15,10 +15,9 @@ def describe(name: str) -> dict[str, Any]:
 
     cls = variants.get_class(name)
     phases = ["prefill"] + ["decode"] * cls.decode + ["backward"] * cls.backward
-    aliases = [alias for alias, target in variants.ALIASES.items() if target == cls.id]
     defaults = {key: plain(value) for key, value in cls().parameters().items()}
     return {
-        "id": cls.id, "title": cls.title, "family": cls.family, "paper": cls.paper, "aliases": aliases,
+        "id": cls.id, "title": cls.title, "family": cls.family, "paper": cls.paper, "aliases": list(cls.aliases),
         "parameters": defaults, "phases": phases,
     }  # fmt: skip
 

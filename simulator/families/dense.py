@@ -19,9 +19,9 @@ def dense_part(
 
 
 def plain_projections(problem: Problem) -> tuple[Number, Number]:
-    """FLOPs and weight plus activation elements of the Q, K, V and output projections of one layer.
+    """FLOPs, and elements of weights and activations, of the Q, K, V and output projections of one layer.
 
-    Model width D = heads x head_dim. 2BND(Hd) + 2BMD G(d + dv) / (M/N: new tokens only) + 2BN(H dv)D.
+    Model width D = heads x head_dim; new tokens only: 2BND(Hd) + 2BND G(d + dv) + 2BN(H dv)D.
     """
     width = problem.heads * problem.head_dim
     out = problem.heads * problem.v_dim

@@ -54,7 +54,6 @@ class Implementation:
     directions: ClassVar[tuple[str, ...]] = ("forward", "backward")
     head_dims: ClassVar[tuple[int, int]] = (8, 256)
     dtypes: ClassVar[tuple[str, ...]] = ("fp16", "bf16")
-    max_axes: ClassVar[int] = 1
     packs_heads: ClassVar[bool] = False
     splits_keys: ClassVar[bool] = False
     mask_kinds: ClassVar[frozenset[str] | None] = None

@@ -1,4 +1,4 @@
-"""The vendor's matrix library, for mechanisms that are products with weights and elementwise passes alone."""
+"""The vendor's matrix library, for mechanisms that are products with weights alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Library(Implementation):
     title = "vendor matrix library"
     source = "cuBLAS, hipBLASLt, XLA, ...: no tile of its own is modelled"
     generations = frozenset()
-    part_styles = ("dense", "elementwise")
+    part_styles = ("dense",)
 
     def refuses(self, part: Part, hardware: Hardware, tile: Tile | None = None) -> str | None:
         return None if part.style in self.part_styles else "library runs matrix products, not attention"

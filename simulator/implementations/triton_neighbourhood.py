@@ -25,7 +25,6 @@ class TritonNeighbourhood(Implementation):
     source = "attnsim.kernels"
     generations = GENERATIONS
     head_dims = (16, 128)
-    max_axes = 3
     mask_kinds = frozenset({"NeighbourhoodMask"})
 
     def tiles(self, part: Part, hardware: Hardware) -> tuple[Tile, ...]:

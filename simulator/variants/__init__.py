@@ -93,24 +93,24 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(p.stem.replace("_", "-") for p in folder.glob("*.py") if p.stem != "__init__"))
 
 
-ALIASES = {
-    "na": "gna", "fna": "gna", "neighborhood": "gna", "neighbourhood": "gna", "dense": "mha", "full": "mha",
-    "swa": "sliding-window", "streaming-llm": "sink-window", "gdn": "gated-deltanet", "mea": "chunked-softmax",
-    "shifted-window": "swin", "two-simplicial": "simplicial-2",
-}  # fmt: skip
-"""Other names people type. Kept in one place so that finding a variant imports no other."""
+@functools.cache
+def _import(name: str) -> type[Variant]:
+    module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
+    found: type[Variant] = module.VARIANT
+    return found
 
 
 @functools.cache
 def get_class(name: str) -> type[Variant]:
     """The variant class called `name` (id or alias). Raises InputError with the nearest name otherwise."""
     key = name.lower().replace("_", "-")
-    key = ALIASES.get(key, key)
-    if key not in names():
-        raise unknown("variant", name, (*names(), *ALIASES))
-    module = importlib.import_module(f"{__name__}.{key.replace('-', '_')}")
-    found: type[Variant] = module.VARIANT
-    return found
+    if key in names():
+        return _import(key)
+    # Only now is every file read: aliases stand in the files of their variants.
+    by_alias = {alias: cls for cls in map(_import, names()) for alias in cls.aliases}
+    if key not in by_alias:
+        raise unknown("variant", name, (*names(), *by_alias))
+    return by_alias[key]
 
 
 def parameter_names(cls: type[Variant]) -> list[str]:

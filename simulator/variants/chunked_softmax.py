@@ -22,6 +22,7 @@ class ChunkedSoftmax(Variant):
     id = "chunked-softmax"
     title = "Self-attention does not need O(n^2) memory"
     paper = "2112.05682"
+    aliases = ("mea",)
     family = "softmax"
     formula = "mha, scores of query_chunk x key_chunk alive at a time"
     claims = (

@@ -19,6 +19,7 @@ class GatedDeltaNet(Variant):
     id = "gated-deltanet"
     title = "Gated DeltaNet"
     paper = "2412.06464"
+    aliases = ("gdn",)
     family = "linear"
     formula = "S_i = alpha_i S_(i-1) (I - beta_i k_i k_i^T) + beta_i v_i k_i^T, o_i = S_i q_i"
     causality = "causal"

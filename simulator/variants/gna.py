@@ -33,6 +33,7 @@ class GeneralisedNeighbourhood(Variant):
     id = "gna"
     title = "Generalised neighbourhood attention"
     paper = "2504.16922"
+    aliases = ("na", "fna", "neighborhood", "neighbourhood", "dilated-na")
     family = "softmax"
     formula = "per axis: j in [start, start + w), start = clip(leader(i) - w // 2, 0, L - w)"
     vectorised = False

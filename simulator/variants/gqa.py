@@ -23,6 +23,7 @@ class GroupedQuery(MultiHead):
     id = "gqa"
     title = "Grouped-query attention"
     paper = "2305.13245"
+    aliases = ()
     claims = (Claim("quality close to mha at the speed of mqa", "T5-XXL, G = 8", "abstract"),)
 
     def __post_init__(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ..families.softmax import dense_mask, softmax_graph
 from ..graph import Graph
@@ -18,6 +19,7 @@ class MultiHead(Variant):
     id = "mha"
     title = "Multi-head attention"
     paper = "1706.03762"
+    aliases: ClassVar[tuple[str, ...]] = ("dense", "full")
     family = "softmax"
     formula = "o_i = sum_j softmax_j(q_i . k_j / sqrt(d)) v_j"
 

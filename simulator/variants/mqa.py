@@ -16,6 +16,7 @@ class MultiQuery(MultiHead):
     id = "mqa"
     title = "Multi-query attention"
     paper = "1911.02150"
+    aliases = ()
     claims = (Claim("much faster decoding at a minor loss of quality", "one kv head", "abstract"),)
 
     def prepare(self, problem: Problem) -> Problem:

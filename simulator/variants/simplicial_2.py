@@ -37,6 +37,7 @@ class TwoSimplicial(Variant):
     id = "simplicial-2"
     title = "2-simplicial attention"
     paper = "2507.02754"
+    aliases = ("two-simplicial",)
     family = "higher-order"
     formula = "o_i = sum_jk softmax_jk(sum_d q_id k_jd k'_kd / sqrt(d)) (v_j o v'_k)"
     causality = "causal"

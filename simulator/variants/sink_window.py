@@ -23,6 +23,7 @@ class SinkWindow(Variant):
     id = "sink-window"
     title = "Attention sinks with a sliding window"
     paper = "2309.17453"
+    aliases = ("streaming-llm",)
     family = "softmax"
     formula = "j in [i - window + 1, i] or j < sinks"
     axes = (1,)

@@ -25,6 +25,7 @@ class SlidingWindow(Variant):
     id = "sliding-window"
     title = "Sliding-window attention"
     paper = "2004.05150"
+    aliases = ("swa",)
     family = "softmax"
     formula = "j in [i - left, i + right]"
     axes = (1,)

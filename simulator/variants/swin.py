@@ -24,6 +24,7 @@ class Swin(Variant):
     id = "swin"
     title = "Shifted-window attention"
     paper = "2103.14030"
+    aliases = ("shifted-window",)
     family = "softmax"
     formula = "j in the window of i"
     causality = "none"
