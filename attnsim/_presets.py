@@ -68,7 +68,7 @@ def read_config(path: str) -> Preset:
         config = json.loads(Path(path).read_text())
     except OSError as error:
         raise InputError(f"cannot read {path!r}: {error.strerror}") from None
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON ({error})") from None
     if not isinstance(config, dict):
         raise InputError(f"{path}: a config.json is an object, not a {type(config).__name__}")
@@ -127,7 +127,7 @@ def _kv_heads(path: str, config: dict[str, Any], family: str, heads: int) -> int
 
 def _dtype(path: str, config: dict[str, Any]) -> str:
     """The type weights are stored in; bf16 where none is stated."""
-    name = config.get("torch_dtype") or config.get("dtype") or "bfloat16"
+    name = str(config.get("torch_dtype") or config.get("dtype") or "bfloat16")
     if name not in DTYPES:
-        raise unknown(f"torch_dtype in {path}", str(name), DTYPES)
+        raise unknown(f"torch_dtype in {path}", name, DTYPES)
     return DTYPES[name]

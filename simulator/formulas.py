@@ -47,7 +47,7 @@ def formulas(variant: Variant, *, causal: bool) -> tuple[str | None, list[Formul
     """(regime, formulas) of self-attention forward. Raises InputError where the variant has no such form."""
     import sympy
 
-    letters = symbols()
+    letters, log2 = symbols(), sympy.Function("log2", positive=True)
     longer, chunk = regime(variant), variant.parameters().get("chunk") if causal else None
     n, back, name = letters["seq"], {}, None
     if longer is not None:
@@ -67,7 +67,7 @@ def formulas(variant: Variant, *, causal: bool) -> tuple[str | None, list[Formul
     amounts = (useful.matrix_flops, useful.special, useful.hbm_bytes, graph.cache_bytes)
     found = []
     for quantity, amount in zip(QUANTITIES, amounts, strict=True):
-        plain = sympy.sympify(amount).subs(back)
+        plain = sympy.sympify(amount).subs(back).replace(sympy.log, lambda x: log2(x) * sympy.log(2))
         forms = (sympy.factor_terms(sympy.simplify(plain)), sympy.factor(sympy.expand(plain)))
         expression = min(forms, key=lambda form: len(str(form)))
         found.append(Formula(quantity, str(expression).replace("**", "^"), sympy.latex(expression)))

@@ -20,9 +20,23 @@ from ._options import (
 FORMATS = ("table", "json", "csv", "md")
 
 
+ABSORBED = 128
+"""New tokens up to which a model's latent attention is served absorbed: about where the FLOPs of both forms meet."""
+
+
+def _own_parameters(
+    variant: str, shown: dict[str, dict[str, Any]], arguments: dict[str, Any]
+) -> dict[str, Any]:
+    """Parameters that a preset or a model states for a variant; few new tokens take the absorbed latent form."""
+    own = shown.get(variant, {})
+    few = arguments.get("seq", ABSORBED + 1) <= ABSORBED and arguments.get("kv_len", 0) > ABSORBED
+    return {"form": "absorbed", **own} if variant == "mla" and own and few else own
+
+
 def collect(variants: tuple[str, ...], options: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     """Predictions for the options of the command line, and the problem arguments they were made with."""
     from ..simulator.api import FIRST_VARIANTS, predict
+    from ..simulator.variants import get_class
 
     arguments: dict[str, Any] = {}
     names: list[str] = list(variants)
@@ -56,6 +70,7 @@ def collect(variants: tuple[str, ...], options: dict[str, Any]) -> tuple[list[An
     if not chips:
         raise InputError("--hw names no chip")
     names = names or list(FIRST_VARIANTS)
+    own = {name: _own_parameters(get_class(name).id, shown, arguments) for name in names} if shown else {}
     measured, baseline_time = options.get("measured"), options.get("baseline_time")
     if measured is not None and (len(names) > 1 or len(chips) > 1):
         raise InputError("--measured belongs to one variant on one chip")
@@ -63,7 +78,7 @@ def collect(variants: tuple[str, ...], options: dict[str, Any]) -> tuple[list[An
         names, chips, baseline=options.get("baseline") or "mha",
         measured=None if measured is None else parse_time("measured", measured),
         baseline_time=None if baseline_time is None else parse_time("baseline-time", baseline_time),
-        overrides=parse_overrides(options.get("override", ())), parameters=shown, **(arguments | parameters),
+        overrides=parse_overrides(options.get("override", ())), parameters=own, **(arguments | parameters),
     )  # fmt: skip
     return results, arguments
 

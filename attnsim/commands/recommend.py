@@ -55,7 +55,7 @@ def command(variant: str, hardware: str, parameter: tuple[str, ...], override: t
     from ..reports.words import seconds, times, workload
     from ..simulator.api import load_hardware, split_arguments
     from ..simulator.errors import unknown
-    from ..simulator.problem import Problem
+    from ..simulator.problem import Problem, check_size
     from ..simulator.recommend import recommend
 
     if form not in ("table", "json"):
@@ -64,8 +64,9 @@ def command(variant: str, hardware: str, parameter: tuple[str, ...], override: t
     arguments = {**problem_arguments(options), **parse_parameters(parameter), **sides}
     made, sizes, _ = split_arguments(variant, arguments)
     chip = load_hardware(hardware, parse_overrides(override))
+    most = check_size("top", parse_size("top", top))
     found = recommend(made, made.prepare(Problem.make(**sizes)), chip)
-    entries = rows(found, parse_size("top", top))
+    entries = rows(found, most)
     if form == "json":
         click.echo(json.dumps(entries, indent=2))
         return

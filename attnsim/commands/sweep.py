@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,10 @@ import click
 
 from ._options import parse_parameters, parse_size, problem_arguments, problem_options, write_file
 
+MOST_POINTS = 2**22
+"""Points of one call at most: about 3 GB of columns."""
+ROWS = 2**16
+"""Rows turned into text at a time."""
 GRID = ("batch", "heads", "kv_heads", "seq", "kv_len", "head_dim", "v_dim")
 
 
@@ -31,10 +36,20 @@ def parse_grid(name: str, text: str) -> list[int]:
             sides = [parse_size(name, side) for side in word.split(":")]
             if len(sides) != 3 or sides[2] < 1 or sides[0] > sides[1]:
                 raise InputError(f"{name} range {word!r}; allowed: start:stop:step")
-            found += range(sides[0], sides[1] + 1, sides[2])
+            values = range(sides[0], sides[1] + 1, sides[2])
+            check_points(len(values))
+            found += values
         else:
             found.append(parse_size(name, word))
     return found
+
+
+def check_points(points: int) -> None:
+    """Raises InputError for grids that no memory holds."""
+    from ..simulator.errors import InputError
+
+    if points > MOST_POINTS:
+        raise InputError(f"a grid of {points:,} points; at most {MOST_POINTS:,} are swept in one call")
 
 
 def collect(variants: tuple[str, ...], chips: list[str], grid: dict[str, list[int]], rest: dict[str, Any]) -> Any:
@@ -46,12 +61,13 @@ def collect(variants: tuple[str, ...], chips: list[str], grid: dict[str, list[in
     from ..simulator.api import PROBLEM_NAMES, declared_by
     from ..simulator.sweep import sweep
 
+    jobs = list(itertools.product(variants, chips))
+    check_points(math.prod(len(values) for values in grid.values()) * len(jobs))
     axes = np.meshgrid(*grid.values(), indexing="ij") if grid else []
     sizes: dict[str, Any] = {name: axis.ravel().astype(np.float64) for name, axis in zip(grid, axes, strict=True)}
     parts = []
     every = {name for variant in variants for name in declared_by(variant)}
     console = Console(stderr=True)
-    jobs = list(itertools.product(variants, chips))
     for variant, chip in track(jobs, "sweeping", console=console, transient=True, disable=not console.is_terminal):
         # Parameters that only other variants declare are left to them.
         others = every - declared_by(variant) - set(PROBLEM_NAMES)
@@ -83,7 +99,9 @@ def encode(columns: Any, suffix: str) -> bytes:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows(zip(*([_cell(v) for v in column.tolist()] for column in columns.values()), strict=True))
+    for start in range(0, len(columns["variant"]), ROWS):
+        block = (column[start : start + ROWS].tolist() for column in columns.values())
+        writer.writerows(zip(*([_cell(v) for v in column] for column in block), strict=True))
     return buffer.getvalue().encode()
 
 

@@ -17,11 +17,14 @@ from attnsim.simulator.errors import InputError
 from attnsim.simulator.masks import (
     BandMask,
     ChunkedMask,
+    DilatedMask,
+    DocumentsMask,
     GlobalLocalMask,
     Mask,
     NeighbourhoodMask,
     StridedMask,
     TileSummary,
+    WindowsMask,
 )
 from attnsim.simulator.masks.band import linear_floored_sum
 
@@ -324,3 +327,29 @@ class TestPatterns:
             StridedMask(8, 8, 2, 0)
         with pytest.raises(InputError, match="negative"):
             GlobalLocalMask(8, -1, 0, 0)
+
+
+class TestRegrouped:
+    @given(sizes, st.integers(0, 20), st.integers(0, 9), st.integers(0, 9), st.integers(1, 6), tile_sides, tile_sides)
+    def test_dilated(self, n: int, more: int, left: int, right: int, d: int, bm: int, bn: int) -> None:
+        keys = [np.arange(r, n + more, d) for r in range(d)]
+        queries = [k[k >= more] - more for k in keys]
+        grids = [(pieces(q, bm), pieces(k, bn), bm, bn) for q, k in zip(queries, keys, strict=True) if len(q)]
+        check(DilatedMask(n, n + more, left, right, d), bm, bn, grids, ordered=False)
+
+    @given(st.lists(sizes, min_size=1, max_size=4), st.booleans(), tile_sides, tile_sides)
+    def test_documents(self, lengths: list[int], causal: bool, bm: int, bn: int) -> None:
+        ends = np.cumsum(lengths)
+        tokens = [np.arange(end - n, end) for end, n in zip(ends, lengths, strict=True)]
+        grids = [(pieces(t, bm), pieces(t, bn), bm, bn) for t in tokens]
+        mask = DocumentsMask(tuple(lengths), lambda n: BandMask(n, n, 5, 0 if causal else 3))
+        check(mask, bm, bn, grids, ordered=False)
+
+    @given(st.data(), tile_sides, tile_sides)
+    def test_shifted_windows(self, data: Any, bm: int, bn: int) -> None:
+        shape = data.draw(st.lists(st.integers(1, 9), min_size=1, max_size=2).map(tuple))
+        window = tuple(data.draw(st.integers(1, n)) for n in shape)
+        shift = tuple(data.draw(st.integers(0, w - 1)) for w in window)
+        tokens = np.roll(np.arange(math.prod(shape)).reshape(shape), [-s for s in shift], tuple(range(len(shape))))
+        grids = [(pieces(t, bm), pieces(t, bn), bm, bn) for t in boxes(tokens, window)]
+        check(WindowsMask(shape, window, shift), bm, bn, grids, ordered=False)
