@@ -43,8 +43,11 @@ def regime(variant: Variant) -> tuple[str, Any] | None:
     return f"N >= {reach}", reach
 
 
-def formulas(variant: Variant, *, causal: bool) -> tuple[str | None, list[Formula]]:
-    """(regime, formulas) of self-attention forward. Raises InputError where the variant has no such form."""
+def formulas(variant: Variant, *, causal: bool, cross: bool = False) -> tuple[str | None, list[Formula]]:
+    """(regime, formulas) forward, of self-attention, or of N queries over M keys of their own (`cross`).
+
+    Raises InputError where the variant has no such form.
+    """
     import sympy
 
     letters, log2 = symbols(), sympy.Function("log2", positive=True)
@@ -58,8 +61,8 @@ def formulas(variant: Variant, *, causal: bool) -> tuple[str | None, list[Formul
         t = sympy.Symbol("t", integer=True, positive=True)
         n, back, name = chunk * t, {t: n / chunk}, f"N a multiple of {chunk}"
     problem = Problem.make(
-        batch=letters["batch"], heads=letters["heads"], seq=n, head_dim=letters["head_dim"], v_dim=letters["v_dim"],
-        causal=causal,
+        batch=letters["batch"], heads=letters["heads"], seq=n, kv_len=letters["kv_len"] if cross else None,
+        head_dim=letters["head_dim"], v_dim=letters["v_dim"], causal=causal,
     )  # fmt: skip
     prepared = variant.prepare(problem.with_(kv_heads=_kv_heads(variant, problem, letters)))
     graph = variant.graph(prepared)
@@ -67,7 +70,9 @@ def formulas(variant: Variant, *, causal: bool) -> tuple[str | None, list[Formul
     amounts = (useful.matrix_flops, useful.special, useful.hbm_bytes, graph.cache_bytes)
     found = []
     for quantity, amount in zip(QUANTITIES, amounts, strict=True):
-        plain = sympy.sympify(amount).subs(back).replace(sympy.log, lambda x: log2(x) * sympy.log(2))
+        plain = sympy.sympify(amount).subs(back)
+        # log(x)/log(2) is simplified into powers of powers; log2(x) is left alone.
+        plain = plain.replace(sympy.log, lambda x: sympy.log(x) if x == 2 else log2(x) * sympy.log(2))
         forms = (sympy.factor_terms(sympy.simplify(plain)), sympy.factor(sympy.expand(plain)))
         expression = min(forms, key=lambda form: len(str(form)))
         found.append(Formula(quantity, str(expression).replace("**", "^"), sympy.latex(expression)))
@@ -76,4 +81,4 @@ def formulas(variant: Variant, *, causal: bool) -> tuple[str | None, list[Formul
 
 def _kv_heads(variant: Variant, problem: Problem, letters: dict[str, Any]) -> Any:
     """G where kv heads are the problem's to choose, H where the variant derives them from the heads."""
-    return problem.kv_heads if variant.id in ("gqa", "sqa") else letters["kv_heads"]
+    return problem.kv_heads if variant.id in ("gqa", "sqa", "mla") else letters["kv_heads"]
