@@ -60,6 +60,8 @@ def formulas(variant: Variant, *, causal: bool, cross: bool = False) -> tuple[st
     elif chunk is not None:
         t = sympy.Symbol("t", integer=True, positive=True)
         n, back, name = chunk * t, {t: n / chunk}, f"N a multiple of {chunk}"
+        if variant.id == "log-linear":  # its states follow the binary digits of N
+            name = f"N a power of two from {chunk} on"
     problem = Problem.make(
         batch=letters["batch"], heads=letters["heads"], seq=n, kv_len=letters["kv_len"] if cross else None,
         head_dim=letters["head_dim"], v_dim=letters["v_dim"], causal=causal,

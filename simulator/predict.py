@@ -180,8 +180,7 @@ def evaluate(variant: Variant, problem: Problem, hardware: Hardware, choice: Cho
     useful = counts(graph)
     projections = variant.projections(problem)
     extra = _projection_counts(problem, projections) if choice.layer else None
-    if extra is not None:
-        useful = useful + extra
+    whole = useful if extra is None else useful + extra
     accepted, refusals = candidates_for(graph, hardware, choice)
     evaluated = []
     if not accepted:
@@ -200,8 +199,8 @@ def evaluate(variant: Variant, problem: Problem, hardware: Hardware, choice: Cho
         evaluated.append(Candidate(implementation, tile, constants, parts, total, bound, time_s, terms))
     tiles_s, best = _settle(evaluated)
     return Evaluation(
-        graph, useful, projections, floor(useful.matrix_only, hardware, problem.cache),
-        floor(useful, hardware, problem.cache), tiles_s, tuple(evaluated), best, tuple(refusals),
+        graph, useful, projections, floor(whole.matrix_only, hardware, problem.cache),
+        floor(whole, hardware, problem.cache), tiles_s, tuple(evaluated), best, tuple(refusals),
     )  # fmt: skip
 
 
@@ -211,10 +210,10 @@ Tiled = tuple[tuple[TiledPart, ...], Counts, Bound | None]
 def _tile(
     graph: Graph, tile: Tile, hardware: Hardware, problem: Problem, useful: Counts, extra: Counts | None
 ) -> Tiled:
-    """The parts under a tile, their total (plain projections included where asked), and its floor."""
+    """The parts under a tile, their total, and its floor (plain projections included where asked)."""
     parts = tile_parts(graph, tile, hardware, problem.page_size)
-    total = total_counts(parts, useful, extra)
-    return parts, total, floor(total, hardware, problem.cache)
+    total = total_counts(parts, useful)
+    return parts, total, floor(total if extra is None else total + extra, hardware, problem.cache)
 
 
 def _settle(evaluated: list[Candidate]) -> tuple[Number | None, Number]:

@@ -193,9 +193,9 @@ def tile_parts(graph: Graph, tile: Tile, hardware: Hardware, page_size: int | No
     return tuple(result)
 
 
-def total_counts(parts: tuple[TiledPart, ...], useful: Counts, extra: Counts | None = None) -> Counts:
-    """Tiled counts of the whole operator (and of plain projections); never below the useful ones, entry by entry."""
-    total = extra or Counts({})
+def total_counts(parts: tuple[TiledPart, ...], useful: Counts) -> Counts:
+    """Tiled counts of the whole operator; never below the useful ones, entry by entry."""
+    total = Counts({})
     for tiled in parts:
         total = total + tiled.counts
     return Counts(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -12,25 +13,43 @@ from ._options import parse_parameters
 SHORTEST, LONGEST = 256, 2**20
 
 
+SELF, CAUSAL, CROSS = "self-attention (N = M)", "causal self-attention (N = M)", "N queries over M keys, decoding N = 1"
+
+
+def cases(variant: Any) -> list[tuple[str, Any]]:
+    """(case, variant) pairs that have formulas of their own; none for masks counted axis by axis or block by block."""
+    from ..simulator.formulas import regime
+
+    if variant.id == "mla":
+        expanded, absorbed = (replace(variant, form=form) for form in ("expanded", "absorbed"))
+        both = [(SELF, expanded), (CAUSAL, expanded), (CROSS, absorbed)]
+        return [(case, one) for case, one in both if variant.form in (None, one.form)]
+    if not variant.vectorised:
+        return []
+    found = [] if variant.causality == "causal" else [(SELF, variant)]
+    if variant.causality != "none":
+        found.append((CAUSAL, variant))
+    if variant.causality == "either" and variant.has_pairs and variant.decode and regime(variant) is None:
+        found.append((CROSS, variant))
+    return found
+
+
 def formula_lines(variant: Any) -> list[str]:
-    """Formulas of the causal and the other form, or a number where no closed form exists."""
+    """Formulas of each case, or a number where no closed form exists."""
     from ..simulator.errors import InputError
     from ..simulator.formulas import formulas
 
-    if not variant.vectorised:
-        return numbers(variant)
     lines: list[str] = []
-    forms = {"causal": (True,), "none": (False,)}.get(variant.causality, (False, True))
-    for causal in forms:
+    for case, one in cases(variant):
         try:
-            regime, found = formulas(variant, causal=causal)
+            regime, found = formulas(one, causal=case == CAUSAL, cross=case == CROSS)
         except InputError:
             continue
-        name = "causal self-attention" if causal else "self-attention"
-        lines.append(f"{name}{f', {regime}' if regime else ''} (N = M):")
+        form = f", {one.form}" if one.id == "mla" else ""
+        lines.append(f"{case}{form}{f', {regime}' if regime else ''}:")
         for formula in found:
             lines += [f"  {formula.quantity} = {formula.text}", f"    LaTeX: {formula.latex}"]
-    return lines
+    return lines or numbers(variant)
 
 
 def numbers(variant: Any) -> list[str]:

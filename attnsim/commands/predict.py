@@ -24,9 +24,7 @@ ABSORBED = 128
 """New tokens up to which a model's latent attention is served absorbed: about where the FLOPs of both forms meet."""
 
 
-def _own_parameters(
-    variant: str, shown: dict[str, dict[str, Any]], arguments: dict[str, Any]
-) -> dict[str, Any]:
+def _own_parameters(variant: str, shown: dict[str, dict[str, Any]], arguments: dict[str, Any]) -> dict[str, Any]:
     """Parameters that a preset or a model states for a variant; few new tokens take the absorbed latent form."""
     own = shown.get(variant, {})
     few = arguments.get("seq", ABSORBED + 1) <= ABSORBED and arguments.get("kv_len", 0) > ABSORBED

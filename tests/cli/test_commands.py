@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 import attnsim
 from attnsim import _presets
 from attnsim.cli import cli
+from attnsim.commands import explain
 
 Run = Callable[..., Any]
 COMMANDS = cli.list_commands(None)  # type: ignore[arg-type]
@@ -63,6 +65,28 @@ def test_formulas_are_the_known_ones(run: Run) -> None:
     assert "[unverified]" in run("explain", "padre").out
 
 
+@pytest.mark.parametrize("name", attnsim.variants.names())
+def test_formulas_give_the_counts(name: str) -> None:
+    from attnsim.simulator import formulas
+    from attnsim.simulator.counts import counts
+
+    for case, variant in explain.cases(attnsim.variants.make(name)):
+        causal, cross = case == explain.CAUSAL, case == explain.CROSS
+        sizes = {"batch": 2, "heads": 16, "kv_heads": 8, "head_dim": 64, "v_dim": 32}
+        sizes |= {"seq": 300, "kv_len": 5000} if cross else {"seq": 8192}
+        if name == "mla":
+            sizes["kv_heads"] = 16
+        asked = variant.prepare(attnsim.Problem.make(causal=causal, **sizes))
+        graph = variant.graph(asked)
+        useful = counts(graph)
+        values = {"B": 2, "H": 16, "G": asked.kv_heads, "N": asked.queries, "M": asked.kv_len, "d": 64, "d_v": 32}
+        _, found = formulas.formulas(variant, causal=causal, cross=cross)
+        amounts = (useful.matrix_flops, useful.special, useful.hbm_bytes, graph.cache_bytes)
+        for formula, amount in zip(found, amounts, strict=True):
+            known = {**values, "log2": math.log2, "ceiling": math.ceil}
+            assert eval(formula.text.replace("^", "**"), known) == pytest.approx(amount, rel=1e-12), (case, formula)
+
+
 def test_a_crossover_is_where_the_speedup_passes_one(run: Run) -> None:
     done = run("explain", "gated-deltanet", "--hw", "h100")
     found = re.search(r"by schedule: from about ([\d,]+) tokens", done.out)
@@ -98,6 +122,24 @@ def test_the_published_stride_is_recommended(run: Run) -> None:
     for e in entries:
         assert e["tiles"]["visited"] > 0
         assert e["speedup"] <= e["flops_speedup"] * 1.2
+
+
+def test_a_latent_model_decodes_absorbed(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(DEEPSEEK))
+
+    def forms(*arguments: str) -> Any:
+        done = json.loads(run("predict", "mla", "--config", str(path), *arguments, "--format", "json").out)
+        return done["predictions"][0]["parameters"]["form"]
+
+    assert forms("--seq", "1", "--kv-len", "32k") == "absorbed"
+    assert forms("--seq", "1", "--kv-len", "32k", "-p", "form=expanded") == "expanded"
+    assert forms("--seq", "8k") is None
+
+
+def test_a_preset_knows_variants_by_their_aliases(run: Run) -> None:
+    done = run("predict", "fna", "--preset", "hunyuanvideo", "--format", "json")
+    assert json.loads(done.out)["predictions"][0]["parameters"]["stride"] == [16, 8, 8]
 
 
 def test_chips_are_listed_and_shown(run: Run) -> None:
@@ -161,6 +203,8 @@ def test_model_configs_are_read(tmp_path: Path, config: dict[str, Any], expected
         (json.dumps({**LLAMA, "num_key_value_heads": 5}), "does not divide"),
         (json.dumps({"model_type": "llama", "hidden_size": 64}), "has no num_attention_heads"),
         (json.dumps({**LLAMA, "torch_dtype": "int3"}), "torch_dtype"),
+        (json.dumps({**LLAMA, "torch_dtype": ["bfloat16"]}), "torch_dtype"),
+        ("[" * 100_000, "not JSON"),
     ],
 )
 def test_broken_configs_are_refused(run: Run, tmp_path: Path, config: str, said: str) -> None:
@@ -180,7 +224,8 @@ def test_broken_configs_are_refused(run: Run, tmp_path: Path, config: str, said:
         ("sweep", "mha", "--seq", "4k..1k"), ("sweep", "mha", "--output", "x.txt"), ("sweep",),
         ("sweep", "mha", "--seq", "0,1"), ("sweep", "mha", "--seq", "1:2"), ("sweep", "mha", "-p", "wndow=3"),
         ("sweep", "mha", "--seq", "1k", "--output", "/nonexistent/x.csv"), ("completion", "tcsh"),
-        ("recommend", "mha"), ("recommend", "gna", "--shape", "8x8", "--window", "9x9"),
+        ("sweep", "mha", "--seq", "1:1G:1"), ("sweep", "mha", "--seq", "1:1M:1", "--batch", "1:1k:1"),
+        ("recommend", "gna", "--shape", "8x8", "--window", "4x4", "--top", "0"), ("recommend", "mha"), ("recommend", "gna", "--shape", "8x8", "--window", "9x9"),
         ("recommend", "gna", "--hw", "tensor-g4", "--shape", "8x8"), ("report", "rooflin"),
         ("report", "roofline", "--out", "/proc/nowhere"), ("validate", "--data", "gold"),
     ],
