@@ -10,7 +10,8 @@ import click
 
 from ._options import parse_parameters
 
-SHORTEST, LONGEST = 256, 2**20
+CUBE = (16, 32, 32)
+"""The layout of three axes that numbers are shown for."""
 
 
 SELF, CAUSAL, CROSS = "self-attention (N = M)", "causal self-attention (N = M)", "N queries over M keys, decoding N = 1"
@@ -52,12 +53,41 @@ def formula_lines(variant: Any) -> list[str]:
     return lines or numbers(variant)
 
 
+def axes_given(variant: Any) -> int:
+    """Axes of the token layout that the windows of a variant are stated for; 0 if they suit any layout."""
+    values = (getattr(variant, name, None) for name in ("window", "stride", "dilation", "shift"))
+    return max((len(value) for value in values if isinstance(value, tuple)), default=0)
+
+
+def smallest(variant: Any) -> int:
+    """Tokens that an axis needs at least for a window that is one number."""
+    window, dilation = getattr(variant, "window", None), getattr(variant, "dilation", 1)
+    return window * dilation if isinstance(window, int) and isinstance(dilation, int) else 1
+
+
+def layout(variant: Any) -> tuple[int, ...]:
+    """A token layout that the variant takes: one axis where it can, as large as its windows need."""
+    from ..simulator.errors import InputError
+    from ..simulator.variants import per_axis
+
+    many = variant.id in ("gna", "swin") or 1 not in variant.axes
+    wide = many and smallest(variant) > min(CUBE)
+    axes = axes_given(variant) or (3 if many and not wide else 1)
+    if axes > 3:
+        raise InputError(f"{variant.id} has parameters for {axes} axes; allowed: 1 to 3")
+    sides = ((8192,), (128, 128), CUBE)[axes - 1]
+    if not many:
+        return sides
+    window, dilation = (per_axis(name, getattr(variant, name, 1), len(sides)) for name in ("window", "dilation"))
+    return tuple(max(n, (w or 1) * d) for n, w, d in zip(sides, window, dilation, strict=True))
+
+
 def numbers(variant: Any) -> list[str]:
     """What a variant without a closed form costs on one problem."""
     from ..simulator.counts import counts
     from ..simulator.problem import Problem
 
-    shape = (16, 32, 32) if 1 not in variant.axes or variant.id in ("gna", "swin") else (8192,)
+    shape = layout(variant)
     problem = variant.prepare(Problem.make(shape=shape))
     graph = variant.graph(problem)
     useful = counts(graph)
@@ -76,8 +106,7 @@ def graph_lines(variant: Any) -> list[str]:
     """The operator as dataflow: kernels, their operations and what each reads and writes."""
     from ..simulator.problem import Problem
 
-    shape = (16, 16) if 1 not in variant.axes else (1024,)
-    graph = variant.graph(variant.prepare(Problem.make(shape=shape)))
+    graph = variant.graph(variant.prepare(Problem.make(shape=layout(variant))))
     lines = []
     for part in graph.parts:
         lines.append(f"  kernel {part.name} ({part.style})")
@@ -108,11 +137,15 @@ def crossover(variant: Any, chip: Any, rung: str) -> str:
     grid = 2.0 ** np.arange(8, 21)
     if not variant.vectorised:
         grid = grid[grid <= 2**16]
+    if variant.id in ("gna", "swin"):
+        grid = grid[grid >= smallest(variant)]
+        if not len(grid):
+            return "unknown (its window is longer than the lengths tried)"
     won = wins(grid)
     if won.all():
-        return f"everywhere from {SHORTEST} tokens on"
+        return f"everywhere from {int(grid[0])} tokens on"
     if not won[-1]:
-        return f"nowhere in {SHORTEST} .. {int(grid[-1]):,} tokens"
+        return f"nowhere in {int(grid[0])} .. {int(grid[-1]):,} tokens"
     last = int(np.flatnonzero(~won)[-1])
     low, high = int(grid[last]), int(grid[last + 1])
     while high - low > max(1, low // 256):
@@ -127,7 +160,7 @@ def crossover_lines(variant: Any, hardware: str) -> list[str]:
     from ..simulator.errors import InputError
 
     chip = load_hardware(hardware)
-    if 1 not in variant.axes or variant.id in ("mha", "block-mask"):
+    if 1 not in variant.axes or axes_given(variant) > 1 or variant.id in ("mha", "block-mask"):
         return []
     found = []
     for rung in ("roofline", "schedule"):

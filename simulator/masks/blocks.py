@@ -30,6 +30,8 @@ class BlockMask:
     queries: int
     keys: int
     causal: bool = False
+    counted: dict[tuple[int, int], tuple[Ints, Ints]] = field(default_factory=dict, repr=False)
+    """Rows by tile: one mask is asked again for every kernel and every number that is moved."""
 
     def attends(self, i: Ints, j: Ints) -> Flags:
         kept = self.blocks[i // self.block[0], j // self.block[1]]
@@ -70,12 +72,15 @@ class BlockMask:
 
     def rows(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> Any:
         bm, bn = math.prod(query_tile), math.prod(key_tile)
+        if (bm, bn) in self.counted:
+            return self.counted[bm, bn]
         some, every, r, c = self._cells(bm, bn)
         visited = np.logical_or.reduceat(np.logical_or.reduceat(some, r, axis=0), c, axis=1)
         full = np.logical_and.reduceat(np.logical_and.reduceat(every, r, axis=0), c, axis=1)
         full[self.queries // bm :, :] = False
         full[:, self.keys // bn :] = False
-        return visited.sum(axis=1), full.sum(axis=1)
+        self.counted[bm, bn] = visited.sum(axis=1), full.sum(axis=1)
+        return self.counted[bm, bn]
 
     def tiles(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> TileSummary:
         visited, full = self.rows(query_tile, key_tile)

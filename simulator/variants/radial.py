@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from ..errors import InputError
@@ -45,10 +46,15 @@ class Radial(Variant):
         if problem.kv_len != problem.queries:
             raise InputError("radial is self-attention over one token layout: kv_len does not apply")
         frames = problem.shape[0]
-        per_frame = problem.queries // frames
-        blocks = radial_blocks(frames, per_frame, decay=self.decay, sink=self.sink, block=self.block)
-        n = problem.queries
-        return softmax_graph(problem, BlockMask(blocks, (self.block, self.block), n, n))
+        return softmax_graph(problem, _mask(frames, problem.queries // frames, self.decay, self.sink, self.block))
+
+
+@functools.lru_cache(maxsize=8)
+def _mask(frames: int, per_frame: int, decay: float, sink: bool, block: int) -> BlockMask:
+    """The mask of a video, kept for the next question about the same one."""
+    tokens = frames * per_frame
+    blocks = radial_blocks(frames, per_frame, decay=decay, sink=sink, block=block)
+    return BlockMask(blocks, (block, block), tokens, tokens)
 
 
 VARIANT = Radial

@@ -54,6 +54,11 @@ def test_every_variant_is_explained(run: Run, name: str) -> None:
     assert "matrix FLOPs = " in done.out
 
 
+@pytest.mark.parametrize("window", ["18x24x24", "80x80", "4096", "9000"])
+def test_windows_of_any_axes_are_explained(run: Run, window: str) -> None:
+    assert "compulsory bytes = " in run("explain", "gna", "-p", f"window={window}").out
+
+
 def test_formulas_are_the_known_ones(run: Run) -> None:
     dense = run("explain", "mha").out
     assert "matrix FLOPs = 2*B*H*N^2*(d + d_v)" in dense
@@ -218,6 +223,7 @@ def test_broken_configs_are_refused(run: Run, tmp_path: Path, config: str, said:
 @pytest.mark.parametrize(
     "arguments",
     [
+        ("explain", "gna", "-p", "window=2x2x2x2"), ("explain", "gna", "-p", "window=2x2x2", "-p", "stride=2x2"),
         ("explain", "mhaa"), ("explain",), ("explain", "mha", "--hw", "b20"), ("variants", "--family", "linea"),
         ("variants", "--format", "yaml"), ("variants", "--search", "nothing at all"), ("hw", "show", "b20"),
         ("hw", "calibrate", "gpu"), ("hw", "calibrate", "cpu", "--output", "/nonexistent/x.toml"), ("hw", "lst"),
@@ -225,7 +231,8 @@ def test_broken_configs_are_refused(run: Run, tmp_path: Path, config: str, said:
         ("sweep", "mha", "--seq", "0,1"), ("sweep", "mha", "--seq", "1:2"), ("sweep", "mha", "-p", "wndow=3"),
         ("sweep", "mha", "--seq", "1k", "--output", "/nonexistent/x.csv"), ("completion", "tcsh"),
         ("sweep", "mha", "--seq", "1:1G:1"), ("sweep", "mha", "--seq", "1:1M:1", "--batch", "1:1k:1"),
-        ("recommend", "gna", "--shape", "8x8", "--window", "4x4", "--top", "0"), ("recommend", "mha"), ("recommend", "gna", "--shape", "8x8", "--window", "9x9"),
+        ("recommend", "gna", "--shape", "8x8", "--window", "4x4", "--top", "0"), ("recommend", "mha"),
+        ("recommend", "gna", "--shape", "8x8", "--window", "9x9"),
         ("recommend", "gna", "--hw", "tensor-g4", "--shape", "8x8"), ("report", "rooflin"),
         ("report", "roofline", "--out", "/proc/nowhere"), ("validate", "--data", "gold"),
     ],
