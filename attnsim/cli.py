@@ -61,8 +61,10 @@ def main() -> None:
         sys.exit(0)
     except InputError as error:
         _fail(str(error))
-    except click.UsageError as error:
-        _fail(error.format_message())
+    except click.NoSuchOption as error:
+        takes_parameters = error.ctx and any(o.name == "parameter" for o in error.ctx.command.params)
+        hint = " A variant's own parameters are given as -p NAME=VALUE." if takes_parameters else ""
+        _fail(error.format_message() + ("" if error.possibilities else hint))
     except click.ClickException as error:
         _fail(error.format_message())
     except click.Abort:

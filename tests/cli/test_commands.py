@@ -242,3 +242,11 @@ def test_bad_input_is_one_line_and_exit_code_2(run: Run, arguments: tuple[str, .
     assert (done.code, done.out) == (2, ""), done
     assert done.err.count("\n") == 1
     assert done.err.startswith("error: ")
+
+
+def test_an_unknown_option_says_how_parameters_of_a_variant_are_given(run: Run) -> None:
+    done = run("predict", "gna", "--window", "18x24x24")
+    assert (done.code, done.out) == (2, "")
+    [line] = done.err.splitlines()
+    assert "--window" in line
+    assert line.endswith("A variant's own parameters are given as -p NAME=VALUE.")
