@@ -18,7 +18,7 @@ from .counts import Counts, part_work
 from .graph import Graph, Part
 from .hardware import Hardware
 from .masks import BandMask, Mask, TileSummary
-from .problem import DTYPE_BITS, nbytes
+from .problem import DTYPE_BITS, nbytes, output_dtype
 
 MASK_VECTOR_FLOPS = 2
 """A masked pair costs a comparison and a select on the vector lanes."""
@@ -76,18 +76,44 @@ def _padded(op_role: str, amount: Number, part: Part, hardware: Hardware, rows: 
 def _loaded_keys(mask: Mask, query_tile: tuple[int, ...], key_tile: tuple[int, ...], summary: TileSummary) -> Number:
     """Keys that all query tiles of one instance load together: whole tiles, less what of them lies past the end.
 
-    A query tile visits at most one tile over the edge. For tiles along several axes the edge is counted whole.
+    Exact for bands; else a query tile visits at most one tile over the edge. Of tiles along several axes what lies
+    past the edge is taken as loaded.
     """
-    lengths = getattr(mask, "lengths", None)
-    if lengths is not None:
-        each = {n: mask.make(n) for n in set(lengths)}  # type: ignore[attr-defined]
-        loaded = {n: _loaded_keys(m, query_tile, key_tile, m.tiles(query_tile, key_tile)) for n, m in each.items()}
-        return sum(loaded[n] for n in lengths)
+    if hasattr(mask, "total"):  # documents, each with a tile grid of its own
+        total: Number = mask.total(lambda m: _loaded_keys(m, query_tile, key_tile, m.tiles(query_tile, key_tile)))
+        return total
     columns = math.prod(key_tile)
     if len(key_tile) > 1:
         return summary.visited * columns
-    past = ceil_to(mask.keys, columns) - mask.keys if isinstance(mask, BandMask) else columns - 1
-    return maximum(summary.visited * columns - summary.query_tiles * past, 0)
+    if isinstance(mask, BandMask):
+        past = ceil_to(mask.keys, columns) - mask.keys
+        return summary.visited * columns - past * mask.last_column(query_tile[0], columns)
+    return maximum(summary.visited * columns - summary.query_tiles * (columns - 1), 0)
+
+
+def _passed_queries(mask: Mask, query_tile: tuple[int, ...], key_tile: tuple[int, ...], summary: TileSummary) -> Number:
+    """Queries that pass by all key tiles of one instance together: `_loaded_keys` of the other loop order."""
+    if hasattr(mask, "total"):  # documents, each with a tile grid of its own
+        total: Number = mask.total(lambda m: _passed_queries(m, query_tile, key_tile, m.tiles(query_tile, key_tile)))
+        return total
+    rows, columns = math.prod(query_tile), math.prod(key_tile)
+    if len(query_tile) > 1:
+        return summary.visited * rows
+    if isinstance(mask, BandMask):
+        past = ceil_to(mask.queries, rows) - mask.queries
+        return summary.visited * rows - past * mask.last_row(rows, columns)
+    return maximum(summary.visited * rows - ceil_div(mask.keys, columns) * (rows - 1), 0)
+
+
+def _backward_bytes(part: Part, passed: Number) -> Number:
+    """Traffic of a fused backward: a key tile stays, the query tiles that see it pass by (2307.08691, algorithm 2).
+
+    K, V, dK and dV of every key move once. Every query that passes by is read (Q, dO, and in fp32 its log-sum-exp and
+    row sum) and its dQ added to in fp32.
+    """
+    narrow, wide = DTYPE_BITS[part.dtype] / 8, DTYPE_BITS[output_dtype(part.dtype)] / 8
+    keys = part.batch * part.kv_heads * part.keys * (key_bytes(part) + (part.depth + part.width) * wide)
+    return keys + passed * (part.depth * (narrow + 4) + part.width * wide + 8)
 
 
 def tile_attention(part: Part, tile: Tile, hardware: Hardware, page_size: int | None = None) -> TiledPart:
@@ -120,15 +146,12 @@ def tile_attention(part: Part, tile: Tile, hardware: Hardware, page_size: int | 
             other_matrix = other_matrix + op.matrix
             other_vector = other_vector + op.vector
             other_special = other_special + op.special
-    per_key = key_bytes(part)
-    query_bytes = (part.depth + part.width) * (DTYPE_BITS[part.dtype] / 8)
-    loaded = summary.visited * columns
-    if not part.backward:
-        loaded = _loaded_keys(part.mask, query_tile, tile.key, summary)
-    reread = loaded * instances * per_key + part.instances * part.tokens * query_bytes
     if part.backward:
-        # The other loop order as well: every key tile reads queries, output gradients and adds to dQ in fp32.
-        reread = reread + visits * rows * (query_bytes + 4 * part.depth)
+        reread = _backward_bytes(part, _passed_queries(part.mask, query_tile, tile.key, summary) * instances)
+    else:
+        loaded = _loaded_keys(part.mask, query_tile, tile.key, summary)
+        query_bytes = (part.depth + part.width) * (DTYPE_BITS[part.dtype] / 8)
+        reread = loaded * instances * key_bytes(part) + part.instances * part.tokens * query_bytes
     tiled = Counts(
         {part.dtype: visits * tile_matrix + other_matrix},
         visits * area * pair_vector + summary.partial * instances * area * MASK_VECTOR_FLOPS + other_vector,
@@ -138,10 +161,10 @@ def tile_attention(part: Part, tile: Tile, hardware: Hardware, page_size: int | 
     )
     if page_size is not None:
         pages = ceil_div(part.keys, page_size) * part.batch
-        padding = (pages * page_size - part.keys * part.batch) * part.kv_heads * per_key
+        padding = (pages * page_size - part.keys * part.batch) * part.kv_heads * key_bytes(part)
         table = 4 * pages
         tiled = Counts(tiled.matrix, tiled.vector, tiled.special, padding + table, tiled.l2_bytes + table)
-    return TiledPart(part, tile, summary, instances, rows, columns, tile_matrix, area, columns * per_key, tiled)
+    return TiledPart(part, tile, summary, instances, rows, columns, tile_matrix, area, columns * key_bytes(part), tiled)
 
 
 def tile_other(part: Part, hardware: Hardware) -> TiledPart:

@@ -214,6 +214,20 @@ class BandMask:
             return count
         return maximum(count - floor_div(maximum(self._first(t * bm) - skip, 0), bn), 0)
 
+    def last_row(self, query: int, key: int) -> Number:
+        """Visited key tiles of the last query tile (0 without queries)."""
+        rows = ceil_div(self.queries, query)
+        return where(rows > 0, self._row(maximum(rows - 1, 0), query, key, self._skip(key)), 0)
+
+    def last_column(self, query: int, key: int) -> Number:
+        """Query tiles that visit the last key tile: those that end in it, the later ones."""
+        rows, whole = ceil_div(self.queries, query), floor_div(self.queries, query)
+        if self.right is None:
+            return where(self.keys > 0, rows, 0)
+        # Query tile t ends in the last key tile if (t + 1) query > before.
+        before = (ceil_div(self.keys, key) - 1) * key - self.right - self.keys + self.queries
+        return where(self.keys > 0, rows - clip(floor_div(before, query), 0, whole), 0)
+
     def _extremes(self, bm: int, bn: int, rows: Number) -> tuple[Number, Number]:
         """Most and fewest visited tiles of a query tile (0 and 0 without queries).
 

@@ -102,8 +102,12 @@ class DocumentsMask:
             result |= inside & self.make(length).attends(i - begin, j - begin)
         return result
 
+    def total(self, count: Callable[[Mask], Number]) -> Number:
+        """Sum of `count` over the documents."""
+        return sum(n * count(self.make(length)) for length, n in Counter(self.lengths).items())
+
     def pairs(self) -> Number:
-        return sum(n * self.make(length).pairs() for length, n in Counter(self.lengths).items())
+        return self.total(lambda mask: mask.pairs())
 
     def tiles(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> TileSummary:
         counted = Counter(self.lengths)

@@ -1,0 +1,66 @@
+"""Launches: what a kernel is started with, kept apart from starting it.
+
+A launcher builds a `Plan`: its outputs and the launches that fill them. The same plan is run on a device, run by
+Triton's interpreter, or, made of tensors on the `meta` device, compiled for a chip that is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One kernel start.
+
+    kernel: the `@triton.jit` function. grid: blocks along up to three axes. arguments: tensors and numbers by
+    parameter name. constants: its constexpr parameters by name. warps, stages: Triton's num_warps and num_stages.
+    """
+
+    kernel: Any
+    grid: tuple[int, ...]
+    arguments: dict[str, Any]
+    constants: dict[str, Any]
+    warps: int = 4
+    stages: int = 2
+    main: bool = False
+    """Whether this is the kernel that the model's tiled counts speak of (not a helper pass)."""
+
+    def run(self) -> None:
+        """Start it; a grid without blocks starts nothing."""
+        if all(side > 0 for side in self.grid):
+            self.kernel[self.grid](**self.arguments, **self.constants, num_warps=self.warps, num_stages=self.stages)
+
+
+@dataclass(slots=True)
+class Plan:
+    """Launches in order, around them plain torch steps (allocation, layout), and the outputs they fill."""
+
+    outputs: dict[str, torch.Tensor]
+    launches: list[Launch] = field(default_factory=list)
+    finish: Callable[[], None] | None = None
+    """A last step after all launches (a cast of fp32 sums, an inverse permutation)."""
+
+    def run(self) -> dict[str, torch.Tensor]:
+        """Start every launch and return the outputs."""
+        for launch in self.launches:
+            launch.run()
+        if self.finish is not None:
+            self.finish()
+        return self.outputs
+
+
+def strides(name: str, tensor: torch.Tensor) -> dict[str, int]:
+    """`{name}_stride_b`, `_h`, `_n` of a [B, H, N, d] tensor whose last axis is contiguous."""
+    b, h, n, d = tensor.stride()
+    assert d == 1 or tensor.shape[-1] <= 1, f"{name}'s last axis is not contiguous"
+    return {f"{name}_stride_b": b, f"{name}_stride_h": h, f"{name}_stride_n": n}
+
+
+def power_of_two(n: int, minimum: int = 16) -> int:
+    """The smallest power of two that holds n and `minimum`."""
+    return max(minimum, 1 << max(n - 1, 0).bit_length())

@@ -1,0 +1,79 @@
+"""What the tests of softmax kernels share: inputs, the float64 truth, the same in low precision, gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from attnsim import Problem, variants
+from attnsim.kernels.reference.softmax import pair_matrix
+from attnsim.simulator.problem import Problem as ProblemType
+from attnsim.simulator.variants import Variant
+
+from .budget import assert_within_budget
+
+
+def case(variant: str, parameters: dict[str, Any] | None = None, **sizes: Any) -> tuple[Variant, ProblemType]:
+    """A variant and its prepared problem."""
+    made = variants.make(variant, parameters)
+    return made, made.prepare(Problem.make(**sizes))
+
+
+def attend(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attends: torch.Tensor, rounded: torch.dtype | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(o, lse) by the definition; `rounded`: probabilities pass through this type, as a kernel's second product has it.
+
+    Rows without keys give 0 and -inf.
+    """
+    group = q.shape[1] // k.shape[1]
+    k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
+    scores = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).masked_fill(~attends, float("-inf"))
+    highest = scores.amax(-1, keepdim=True) if scores.shape[-1] else scores.new_full((*scores.shape[:-1], 1), 0.0)
+    shift = highest.masked_fill(~torch.isfinite(highest), 0.0)
+    p = torch.exp(scores - shift)
+    total = p.sum(-1, keepdim=True)
+    lse = (torch.log(total) + shift)[..., 0]
+    if rounded is not None:
+        p = p.to(rounded).to(q.dtype)
+    return (p @ v) / total.masked_fill(total == 0, 1.0), lse
+
+
+def check_forward(mask: Any, t: dict[str, torch.Tensor], out: dict[str, torch.Tensor], compute: torch.dtype) -> None:
+    """o and lse within twice the error of the same attention in the operands' precision. compute: that precision."""
+    attends = pair_matrix(mask, "cpu") if t["q"].shape[2] and t["k"].shape[2] else torch.zeros(
+        t["q"].shape[2], t["k"].shape[2], dtype=torch.bool
+    )  # fmt: skip
+    truth, lse = attend(*(t[n].double() for n in "qkv"), attends, None)
+    wide = [t[n].to(torch.float32) for n in "qkv"]
+    if compute.itemsize == 1:
+        # torch multiplies no 8-bit floats: fp32 products of the same operands, probabilities rounded to 8 bits.
+        low, low_lse = attend(*wide, attends, compute)
+    else:
+        low, low_lse = attend(*(x.to(compute) for x in wide), attends, compute)
+    assert_within_budget("o", out["o"], truth, low.to(out["o"].dtype))
+    if "lse" in out:
+        assert_within_budget("lse", out["lse"], lse, low_lse)
+
+
+def check_backward(mask: Any, t: dict[str, torch.Tensor], out: dict[str, torch.Tensor]) -> None:
+    """dq, dk, dv within twice the error of torch's own gradients in the operands' precision."""
+    attends = pair_matrix(mask, "cpu")
+    gradients = []
+    for kind in (torch.float64, t["q"].dtype):
+        leaves = [t[n].to(kind).requires_grad_() for n in "qkv"]
+        o, _ = attend(*leaves, attends, None)
+        o.backward(t["do"].to(kind))
+        gradients.append([leaf.grad for leaf in leaves])
+    # The largest dP, times the largest factor of the product it enters.
+    dp = float((t["do"].double().abs().max() * t["v"].double().abs().max()).detach()) * t["v"].shape[-1]
+    terms = {
+        "dq": dp * float(t["k"].detach().double().abs().max()),
+        "dk": dp * float(t["q"].detach().double().abs().max()),
+        "dv": 0.0,
+    }
+    for name, truth, low in zip(("dq", "dk", "dv"), *gradients, strict=True):
+        assert truth is not None
+        assert low is not None
+        assert_within_budget(name, out[name], truth, low, terms[name])
