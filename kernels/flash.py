@@ -205,16 +205,20 @@ def row_sums(
 
 
 @triton.jit
-def gradient_step(
-    k_tile, v_tile, q_tile, do_tile, lse_row, delta_row, dk_acc, dv_acc, seen, scale, scale_log2, MASKED,
-    PRECISION: tl.constexpr,
-):  # fmt: skip
-    """What one query tile adds to dK and dV of a key tile, and its dQ before scaling. Scores are held transposed, so
-    that dV and dK take them as they are. A query without keys has lse = inf here, so that its p is 0."""
+def transposed_probabilities(k_tile, q_tile, lse_row, scale_log2, PRECISION: tl.constexpr):
+    """p [keys, queries] of a tile, from the scores computed again and their log-sum-exp.
+
+    A query without keys has lse = inf here, so that its p is 0.
+    """
     s = tl.dot(k_tile, q_tile.T, input_precision=PRECISION)
-    p = tl.math.exp2(s * scale_log2 - (lse_row * 1.4426950408889634)[None, :])
-    if MASKED:
-        p = tl.where(seen, p, 0.0)
+    return tl.math.exp2(s * scale_log2 - (lse_row * 1.4426950408889634)[None, :])
+
+
+@triton.jit
+def gradient_step(
+    p, k_tile, v_tile, q_tile, do_tile, delta_row, dk_acc, dv_acc, scale, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """dK and dV of a key tile with what one query tile adds, and its dQ. p lies transposed, as dV and dK take it."""
     dv_acc = tl.dot(p.to(do_tile.dtype), do_tile, dv_acc, input_precision=PRECISION)
     dp = tl.dot(v_tile, do_tile.T, input_precision=PRECISION)
     ds = (p * (dp - delta_row[None, :])).to(q_tile.dtype)
@@ -285,11 +289,13 @@ def backward(
             masked = masked | (start + BN - 1 > first + m_keys - n + right)
         if HAS_LEFT:
             masked = masked | ((start < first + BM - 1 + m_keys - n - left) & (start + BN > sinks))
-        seen = visible(position[None, :], key[:, None], left, right, sinks, HAS_LEFT, HAS_RIGHT) & key_in[:, None]
+        p = transposed_probabilities(k_tile, q_tile, lse_row, scale_log2, PRECISION)
+        if masked:
+            seen = visible(position[None, :], key[:, None], left, right, sinks, HAS_LEFT, HAS_RIGHT)
+            p = tl.where(seen & key_in[:, None], p, 0.0)
         dk_acc, dv_acc, dq_tile = gradient_step(
-            k_tile, v_tile, q_tile, do_tile, lse_row, delta_row, dk_acc, dv_acc, seen, scale, scale_log2, masked,
-            PRECISION,
-        )  # fmt: skip
+            p, k_tile, v_tile, q_tile, do_tile, delta_row, dk_acc, dv_acc, scale, PRECISION
+        )
         dq_row = row_batch * dq_stride_b + head * dq_stride_h + (q0 + token) * dq_stride_n
         tl.atomic_add(dq + dq_row[:, None] + depth[None, :], dq_tile, mask=q_in, sem="relaxed")
     dk_row = row_batch * dk_stride_b + kv_head.to(tl.int64) * dk_stride_h + (k0 + key) * dk_stride_n

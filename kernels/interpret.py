@@ -78,8 +78,10 @@ def counting() -> Iterator[Counted]:
 
     builder: Any = interpreter.InterpreterBuilder
     counted = Counted()
-    names = ("create_masked_load", "create_masked_store", "create_atomic_rmw", "create_dot", "create_exp2", "create_exp",
-             "cast_impl", "create_fp_to_fp")  # fmt: skip
+    names = (
+        "create_masked_load", "create_masked_store", "create_atomic_rmw", "create_dot", "create_exp2", "create_exp",
+        "cast_impl", "create_fp_to_fp",
+    )  # fmt: skip
     kept = {name: getattr(builder, name) for name in names}
 
     def load(self: Any, ptrs: Any, mask: Any, *rest: Any, **named: Any) -> Any:

@@ -30,10 +30,19 @@ class Launch:
     main: bool = False
     """Whether this is the kernel that the model's tiled counts speak of (not a helper pass)."""
 
+    def options(self, nvidia: bool) -> dict[str, Any]:
+        """Compiler options. Sums may be fused, whatever a Triton version's default is.
+
+        A thread may have all the registers that a block of this size leaves it: left alone, ptxas spills a few to fit a
+        third block on a unit.
+        """
+        options = {"num_warps": self.warps, "num_stages": self.stages, "enable_fp_fusion": True}
+        return options | ({"maxnreg": min(255, 2048 // self.warps)} if nvidia else {})
+
     def run(self) -> None:
         """Start it; a grid without blocks starts nothing."""
         if all(side > 0 for side in self.grid):
-            self.kernel[self.grid](**self.arguments, **self.constants, num_warps=self.warps, num_stages=self.stages)
+            self.kernel[self.grid](**self.arguments, **self.constants, **self.options(torch.version.hip is None))
 
 
 @dataclass(slots=True)

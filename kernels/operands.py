@@ -1,4 +1,4 @@
-"""Operands of softmax attention kernels: torch types by name, random inputs of a problem, what every launcher checks."""
+"""Operands of softmax attention kernels: torch types by name, random inputs of a problem, what launchers check."""
 
 from __future__ import annotations
 
@@ -68,7 +68,8 @@ def check_operands(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> None:
         if tensor.dim() != 4:
             raise InputError(f"{name} has {tensor.dim()} axes; allowed: 4, [batch, heads, tokens, head_dim]")
         if tensor.dtype not in NAMES:
-            raise InputError(f"{name} is {str(tensor.dtype).removeprefix('torch.')}; allowed: {', '.join(sorted(NAMES.values()))}")  # fmt: skip
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise InputError(f"{name} is {kind}; allowed: {', '.join(sorted(NAMES.values()))}")
         if tensor.device != q.device:
             raise InputError(f"{name} is on {tensor.device} and q on {q.device}; all operands must be on one device")
     if k.dtype != v.dtype:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,8 @@ class Config(Tile):
     warps: warps of a block (4 or 8 for most tiles). stages: depth of the software pipeline over key tiles.
     persistent: one block a compute unit takes query tiles in turn. tma: operands move by descriptors (sm_90 and
     newer). warp_specialize: loads and matrix instructions run in warps of their own (sm_100 and newer). splits:
-    pieces that the keys of one query tile are cut into (decode).
+    pieces that the keys of one query tile are cut into (decode). permuted: tokens are first laid out tile by tile, so
+    that tiles of several axes are contiguous.
     """
 
     warps: int = 4
@@ -28,13 +30,20 @@ class Config(Tile):
     tma: bool = False
     warp_specialize: bool = False
     splits: int = 1
+    permuted: bool = False
 
     def __str__(self) -> str:
         sides = "/".join("x".join(map(str, side)) for side in (self.query, self.key))
-        flags = "".join(f" {name}" for name in ("persistent", "tma", "warp_specialize") if getattr(self, name))
+        flags = "".join(f" {name}" for name in FLAGS if getattr(self, name))
         return f"{sides} warps={self.warps} stages={self.stages}{flags}" + (
             f" splits={self.splits}" if self.splits > 1 else ""
         )
+
+
+MOST_TOKENS = 512
+"""Tokens along a side of a tile: more than any chip's shared memory holds with a head dimension of 128."""
+FLAGS = ("persistent", "tma", "warp_specialize", "permuted")
+"""Launch options that are on or off."""
 
 
 def is_power_of_two(n: int) -> bool:
@@ -84,22 +93,26 @@ class TritonKernel(Implementation):
 
     def with_tile(self, part: Part, hardware: Hardware, tile: Tile) -> Config:
         """A tile outside the default space, with launch options the kernel would give it."""
-        rows = 1
-        for side in tile.query:
-            rows *= side
-        return Config(tile.query, tile.key, tile.packed_heads, warps=8 if rows >= 128 else 4)
+        rows = math.prod(tile.query)
+        return Config(tile.query, tile.key, tile.packed_heads, warps=4 if rows <= 64 else 8 if rows <= 128 else 16)
+
+
+def operand_refusal(name: str, part: Part, hardware: Hardware) -> str | None:
+    """Operand types that Triton does not compile for a chip."""
+    if hardware.generation == "ampere" and {part.dtype, part.kv_dtype} & {"fp8", "fp8_e4m3"}:
+        return f"{name} cannot take fp8_e4m3 on {hardware.name}: Triton converts it from sm_89 on; fp8_e5m2 is taken"
+    if hardware.generation == "cdna4" and part.dtype == "tf32":
+        return f"{name} cannot take tf32 on {hardware.name}: it has no such matrix instruction"
+    return None
 
 
 def launch_refusal(config: Any) -> str | None:
     """What no Triton kernel takes: sides, warps or stages that are not whole and positive powers of two."""
     for name, sides in (("query tile", config.query), ("key tile", config.key)):
-        total = 1
-        for side in sides:
-            if not is_power_of_two(side):
-                return f"{name} {'x'.join(map(str, sides))}: Triton's blocks need sides that are powers of two"
-            total *= side
-        if total > 2**14:
-            return f"{name} {'x'.join(map(str, sides))} has {total} tokens; at most 16384 are taken"
+        if not all(is_power_of_two(side) for side in sides):
+            return f"{name} {'x'.join(map(str, sides))}: Triton's blocks need sides that are powers of two"
+        if math.prod(sides) > MOST_TOKENS:
+            return f"{name} {'x'.join(map(str, sides))} has {math.prod(sides)} tokens; at most {MOST_TOKENS} are taken"
     if config.warps not in (1, 2, 4, 8, 16):
         return f"{config.warps} warps: allowed are 1, 2, 4, 8, 16"
     if not 1 <= config.stages <= 8:

@@ -60,6 +60,8 @@ class Part:
     For attention: `mask` over one head of one sequence, `pairs` of it, `batch` x `heads` instances of it,
     `kv_heads` of them with keys of their own; scores of depth `depth`, values of width `width`; `shared_kv`:
     the values are the first columns of the keys (absorbed latent attention), stored and read once.
+    query_heads: of 2-simplicial attention, where `heads` counts a pass over the mask for every second key: the heads of
+    its queries; 0 elsewhere.
     For chunked: `tokens` in chunks of `chunk`, state of `depth` x `width` per head; serial: each chunk's state waits
     for the one before.
     """
@@ -82,6 +84,7 @@ class Part:
     keys: Number = 0
     backward: bool = False
     serial: bool = False
+    query_heads: int = 0
 
     @property
     def instances(self) -> Number:

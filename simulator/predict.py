@@ -193,7 +193,9 @@ def evaluate(variant: Variant, problem: Problem, hardware: Hardware, choice: Cho
         if implementation is None:
             evaluated.append(Candidate(None, tile, None, parts, total, bound, None, ()))
             continue
-        constants = load_constants(implementation.name, hardware.generation, problem.direction)
+        constants = load_constants(
+            implementation.calibration or implementation.name, hardware.generation, problem.direction
+        )
         timed = bound and _schedule(graph, parts, bound, hardware, implementation, constants, problem, extra)
         time_s, terms = timed if timed else (None, ())
         evaluated.append(Candidate(implementation, tile, constants, parts, total, bound, time_s, terms))

@@ -17,7 +17,7 @@ from .algebra import Number, ceil_div, ceil_to, maximum, minimum
 from .counts import Counts, part_work
 from .graph import Graph, Part
 from .hardware import Hardware
-from .masks import BandMask, Mask, TileSummary
+from .masks import TileSummary
 from .problem import DTYPE_BITS, nbytes, output_dtype
 
 MASK_VECTOR_FLOPS = 2
@@ -73,38 +73,6 @@ def _padded(op_role: str, amount: Number, part: Part, hardware: Hardware, rows: 
     return amount * ceil_to(rows, m) * ceil_to(columns, k) * (ceil_to(part.width, n) / part.width)
 
 
-def _loaded_keys(mask: Mask, query_tile: tuple[int, ...], key_tile: tuple[int, ...], summary: TileSummary) -> Number:
-    """Keys that all query tiles of one instance load together: whole tiles, less what of them lies past the end.
-
-    Exact for bands; else a query tile visits at most one tile over the edge. Of tiles along several axes what lies
-    past the edge is taken as loaded.
-    """
-    if hasattr(mask, "total"):  # documents, each with a tile grid of its own
-        total: Number = mask.total(lambda m: _loaded_keys(m, query_tile, key_tile, m.tiles(query_tile, key_tile)))
-        return total
-    columns = math.prod(key_tile)
-    if len(key_tile) > 1:
-        return summary.visited * columns
-    if isinstance(mask, BandMask):
-        past = ceil_to(mask.keys, columns) - mask.keys
-        return summary.visited * columns - past * mask.last_column(query_tile[0], columns)
-    return maximum(summary.visited * columns - summary.query_tiles * (columns - 1), 0)
-
-
-def _passed_queries(mask: Mask, query_tile: tuple[int, ...], key_tile: tuple[int, ...], summary: TileSummary) -> Number:
-    """Queries that pass by all key tiles of one instance together: `_loaded_keys` of the other loop order."""
-    if hasattr(mask, "total"):  # documents, each with a tile grid of its own
-        total: Number = mask.total(lambda m: _passed_queries(m, query_tile, key_tile, m.tiles(query_tile, key_tile)))
-        return total
-    rows, columns = math.prod(query_tile), math.prod(key_tile)
-    if len(query_tile) > 1:
-        return summary.visited * rows
-    if isinstance(mask, BandMask):
-        past = ceil_to(mask.queries, rows) - mask.queries
-        return summary.visited * rows - past * mask.last_row(rows, columns)
-    return maximum(summary.visited * rows - ceil_div(mask.keys, columns) * (rows - 1), 0)
-
-
 def _backward_bytes(part: Part, passed: Number) -> Number:
     """Traffic of a fused backward: a key tile stays, the query tiles that see it pass by (2307.08691, algorithm 2).
 
@@ -146,10 +114,13 @@ def tile_attention(part: Part, tile: Tile, hardware: Hardware, page_size: int | 
             other_matrix = other_matrix + op.matrix
             other_vector = other_vector + op.vector
             other_special = other_special + op.special
+    # Tiles are loaded whole, less what of them lies past the end.
+    past_keys, past_queries = part.mask.missing(query_tile, tile.key)
     if part.backward:
-        reread = _backward_bytes(part, _passed_queries(part.mask, query_tile, tile.key, summary) * instances)
+        passed = summary.visited * math.prod(query_tile) - past_queries
+        reread = _backward_bytes(part, passed * instances)
     else:
-        loaded = _loaded_keys(part.mask, query_tile, tile.key, summary)
+        loaded = summary.visited * columns - past_keys
         query_bytes = (part.depth + part.width) * (DTYPE_BITS[part.dtype] / 8)
         reread = loaded * instances * key_bytes(part) + part.instances * part.tokens * query_bytes
     tiled = Counts(

@@ -36,3 +36,22 @@ class Maker:
         made = torch.randn(*shape, device=self.device, dtype=self.dtype, generator=self.generator)
         scaled: torch.Tensor = made / max(shape[-1], 1) ** 0.25
         return scaled.requires_grad_()
+
+
+def of_tensors(
+    variant: Any, problem: Any, tensors: dict[str, torch.Tensor], scale: float | None = None
+) -> torch.Tensor:  # fmt: skip
+    """o [B, H, N, dv] of given tensors, in their precision. Raises InputError for families without such a form."""
+    from ...simulator.errors import InputError
+
+    output: torch.Tensor
+    if variant.family in ("softmax", "selected-block softmax"):
+        softmax = importlib.import_module(f"{__name__}.softmax")
+        output = softmax.of_tensors(variant, problem, tensors, scale)
+    elif variant.family == "higher-order":
+        output = importlib.import_module(f"{__name__}.higher_order").of_tensors(variant, tensors, scale)
+    elif variant.family == "linear" and problem.causal and scale is None:
+        output = importlib.import_module(f"{__name__}.linear").of_tensors(variant, tensors)
+    else:
+        raise InputError(f"{variant.id} has no plain form over given tensors")
+    return output

@@ -72,12 +72,29 @@ def step(variant: Any, x: Inputs, state: torch.Tensor, problem: Any) -> torch.Te
     return q @ state
 
 
+def of_tensors(variant: Any, t: Inputs) -> torch.Tensor:
+    """o [B, H, N, dv] of given q, k, v and gates, step by step; causal linear attention maps q and k by elu + 1."""
+    x = {name: tensor.to(t["q"].dtype) for name, tensor in t.items()}
+    b, h, n, _ = x["q"].shape
+    for name in ("k", "v"):
+        x[name] = x[name].repeat_interleave(h // x[name].shape[1], dim=1)
+    if variant.id == "linear-attention":
+        x["q"], x["k"] = (torch.nn.functional.elu(x[name]) + 1 for name in ("q", "k"))
+    decay = x.get("log_decay", torch.zeros(h, device=x["q"].device, dtype=x["q"].dtype))
+    x["log_decay"] = decay[None, :, None].expand(b, h, n) if decay.dim() == 1 else decay
+    return recurrent(variant, x)
+
+
 def recurrent(variant: Any, x: Inputs) -> torch.Tensor:
     """Step by step, as the papers define it (decay, delta rule); log-linear from its definition over pairs."""
-    if variant.id == "log-linear":
-        return defined_log(variant, x)
+    return defined_log(variant, x) if variant.id == "log-linear" else recurrence(variant, x)[0]
+
+
+def recurrence(variant: Any, x: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
+    """(output, last state) of the decayed recurrence or the delta rule; x["state"] is the first one, or none: zero."""
     b, h, n, f = x["q"].shape
-    state = torch.zeros(b, h, f, x["v"].shape[-1], dtype=x["q"].dtype)
+    zero = torch.zeros(b, h, f, x["v"].shape[-1], dtype=x["q"].dtype, device=x["q"].device)
+    state = x.get("state", zero)
     out = []
     for t in range(n):
         k, v = x["k"][:, :, t], x["v"][:, :, t]
@@ -86,7 +103,7 @@ def recurrent(variant: Any, x: Inputs) -> torch.Tensor:
             v = (v - torch.einsum("bhf,bhfv->bhv", k, state)) * x["beta"][:, :, t, None]
         state = state + k[..., None] * v[..., None, :]
         out.append(torch.einsum("bhf,bhfv->bhv", x["q"][:, :, t], state))
-    return torch.stack(out, dim=2)
+    return torch.stack(out, dim=2) if out else torch.zeros_like(x["v"]), state
 
 
 def chunks(x: Inputs, size: int) -> list[Inputs]:
@@ -104,8 +121,14 @@ def decay_tile(log_decay: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def chunked_decay(variant: Any, x: Inputs) -> torch.Tensor:
     """Scores and values inside a chunk, the state between chunks."""
-    state, out = None, []
-    for c in chunks(x, variant.chunk):
+    return chunked_states(variant, x)[0]
+
+
+def chunked_states(variant: Any, x: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
+    """(output, last state) of `chunked_decay`; x["state"] is the first one, or none: zero."""
+    cut = {name: tensor for name, tensor in x.items() if name != "state"}
+    state, out = x.get("state"), []
+    for c in chunks(cut, variant.chunk):
         total, tile = decay_tile(c["log_decay"])
         inside = (c["q"] @ c["k"].transpose(-1, -2) * tile) @ c["v"]
         kept = c["k"] * torch.exp(total[..., -1:] - total)[..., None]
@@ -113,7 +136,8 @@ def chunked_decay(variant: Any, x: Inputs) -> torch.Tensor:
         state = torch.zeros_like(update) if state is None else state
         out.append(inside + c["q"] * torch.exp(total)[..., None] @ state)
         state = state * torch.exp(total[..., -1])[..., None, None] + update
-    return torch.cat(out, dim=2)
+    assert state is not None
+    return torch.cat(out, dim=2), state
 
 
 def chunked_delta(variant: Any, x: Inputs) -> torch.Tensor:

@@ -10,14 +10,16 @@ import torch
 from . import Maker
 
 
-def masked_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attends: torch.Tensor | None) -> torch.Tensor:
-    """softmax(q k^T / sqrt(d)) v over the pairs that attend; rows without any give zero.
+def masked_attention(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attends: torch.Tensor | None, scale: float | None = None
+) -> torch.Tensor:
+    """softmax(scale q k^T) v over the pairs that attend, scale 1 / sqrt(d) by default; rows without any give zero.
 
     q [B, H, N, d], k [B, G, M, d], v [B, G, M, dv], attends [N, M] -> [B, H, N, dv].
     """
     group = q.shape[1] // k.shape[1]
     k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
-    scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+    scores = q @ k.transpose(-1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale)
     if attends is None:
         return torch.softmax(scores, dim=-1) @ v
     scores = scores.masked_fill(~attends, float("-inf"))
@@ -75,3 +77,19 @@ def chunked(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attends: torch.Te
         sums = sums * rescale + weights @ v[:, :, part]
         highest = new
     return sums / total.clamp_min(1e-300)
+
+
+def of_tensors(variant: Any, problem: Any, t: dict[str, torch.Tensor], scale: float | None) -> torch.Tensor:
+    """o [B, H, N, dv] of q, k, v under the variant's mask; moba chooses its blocks as its paper does (equation 6)."""
+    q, k, v = t["q"], t["k"], t["v"]
+    mask = variant.graph(problem).main.mask
+    if variant.id != "moba" or q.shape[2] == 1:
+        return masked_attention(q, k, v, pair_matrix(mask, str(q.device)), scale)
+    n, m, block = q.shape[2], k.shape[2], variant.block
+    own, past = (torch.arange(n, device=q.device) + m - n) // block, torch.arange(-(-m // block), device=q.device)
+    scores = gate(q, k, block).masked_fill(past >= own[:, None], float("-inf"))
+    best = scores.topk(min(variant.top - 1, len(past)), dim=-1)
+    kept = torch.zeros_like(scores, dtype=torch.bool).scatter(-1, best.indices, torch.isfinite(best.values))
+    causal = torch.arange(m, device=q.device) <= (torch.arange(n, device=q.device) + m - n)[:, None]
+    attends = (kept | (past == own[:, None])).repeat_interleave(block, -1)[..., :m] & causal
+    return masked_attention(q, k, v, attends, scale)

@@ -42,7 +42,7 @@ def chunked_part(
     ops = [
         Op("feature_map", ("q", "k"), ("qf", "kf"), vector=map_vector * elements, special=map_special * elements),
         Op("intra", ("qf", "kf", "v"), ("o",), matrix=intra),
-        Op("state_read", ("qf", "state"), ("o",), matrix=inter),
+        Op("state_read" if reads is None else "level_read", ("qf", "state"), ("o",), matrix=inter),
         Op("state_update", ("kf", "v"), ("state",), matrix=update, vector=heads * n * dv),
     ]
     if recompute:
@@ -51,7 +51,8 @@ def chunked_part(
     if decay != "none":
         data = decay == "data"
         exps = where(one, heads, heads * n * (chunk + 2) if data else problem.heads * chunk * chunk)
-        ops.append(Op("decay", ("state",), ("state",), vector=square + heads * f * dv, special=exps))
+        read = ("state", "gates") if data else ("state",)
+        ops.append(Op("decay", read, ("state",), vector=square + heads * f * dv, special=exps))
     if delta:
         solve = heads * chunk_sum(n, chunk, 3) / 3
         ops += [

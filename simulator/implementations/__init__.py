@@ -58,6 +58,8 @@ class Implementation:
     splits_keys: ClassVar[bool] = False
     mask_kinds: ClassVar[frozenset[str] | None] = None
     """Names of mask classes it can run; None: any."""
+    calibration: ClassVar[str] = ""
+    """The implementation whose calibrated constants it shares; empty: its own."""
 
     def refuses(self, part: Part, hardware: Hardware, tile: Tile | None = None) -> str | None:
         """Why this kernel cannot run the part on the chip: a sentence, or None if it can."""

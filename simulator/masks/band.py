@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..algebra import Number, ceil_div, clip, floor_div, half, maximum, minimum, where
+from ..algebra import Number, ceil_div, ceil_to, clip, floor_div, half, maximum, minimum, where
 from ..errors import InputError
 from .base import TileSummary, flat_tile
 
@@ -213,6 +213,11 @@ class BandMask:
         if self.left is None:
             return count
         return maximum(count - floor_div(maximum(self._first(t * bm) - skip, 0), bn), 0)
+
+    def missing(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> tuple[Number, Number]:
+        bm, bn = flat_tile(query_tile), flat_tile(key_tile)
+        keys, queries = ceil_to(self.keys, bn) - self.keys, ceil_to(self.queries, bm) - self.queries
+        return keys * self.last_column(bm, bn), queries * self.last_row(bm, bn)
 
     def last_row(self, query: int, key: int) -> Number:
         """Visited key tiles of the last query tile (0 without queries)."""

@@ -56,6 +56,10 @@ class Mask(Protocol):
         """Exact tile counts."""
         ...
 
+    def missing(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> tuple[Number, Number]:
+        """(keys, queries) that visited tiles have no token for, summed over them: places past the end of an axis."""
+        ...
+
     def rows(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> Any:
         """(visited, full) key tiles of every query tile, as integer arrays."""
         ...
@@ -63,6 +67,11 @@ class Mask(Protocol):
     def attends(self, i: NDArray[np.int64], j: NDArray[np.int64]) -> NDArray[np.bool_]:
         """The pair rule over flattened token indices, independent of the counting."""
         ...
+
+
+def past_end(tokens: int, side: int) -> int:
+    """Places of the last tile that hold no token."""
+    return -tokens % side
 
 
 def summarise(visited: NDArray[Any], full: NDArray[Any], key_tiles: int) -> TileSummary:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from .band import clipped_sum
-from .base import TileSummary, check_enumerable, summarise
+from .base import TileSummary, check_enumerable, past_end, summarise
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -30,8 +30,9 @@ class BlockMask:
     queries: int
     keys: int
     causal: bool = False
-    counted: dict[tuple[int, int], tuple[Ints, Ints]] = field(default_factory=dict, repr=False)
-    """Rows by tile: one mask is asked again for every kernel and every number that is moved."""
+    counted: dict[tuple[int, int], tuple[Ints, Ints, int]] = field(default_factory=dict, repr=False)
+    """Rows, and the query tiles that visit the last key tile, by tile: one mask is asked again for every kernel and
+    every number that is moved."""
 
     def attends(self, i: Ints, j: Ints) -> Flags:
         kept = self.blocks[i // self.block[0], j // self.block[1]]
@@ -70,17 +71,28 @@ class BlockMask:
             np.searchsorted(c, np.arange(0, self.keys, key)),
         )
 
-    def rows(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> Any:
-        bm, bn = math.prod(query_tile), math.prod(key_tile)
-        if (bm, bn) in self.counted:
-            return self.counted[bm, bn]
+    def grid(self, bm: int, bn: int) -> tuple[Flags, Flags]:
+        """Whether each tile is visited, and whether it is full."""
         some, every, r, c = self._cells(bm, bn)
         visited = np.logical_or.reduceat(np.logical_or.reduceat(some, r, axis=0), c, axis=1)
         full = np.logical_and.reduceat(np.logical_and.reduceat(every, r, axis=0), c, axis=1)
         full[self.queries // bm :, :] = False
         full[:, self.keys // bn :] = False
-        self.counted[bm, bn] = visited.sum(axis=1), full.sum(axis=1)
+        return visited, full
+
+    def _counted(self, bm: int, bn: int) -> tuple[Ints, Ints, int]:
+        if (bm, bn) not in self.counted:
+            visited, full = self.grid(bm, bn)
+            self.counted[bm, bn] = visited.sum(axis=1), full.sum(axis=1), int(visited[:, -1].sum())
         return self.counted[bm, bn]
+
+    def rows(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> Any:
+        return self._counted(math.prod(query_tile), math.prod(key_tile))[:2]
+
+    def missing(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> tuple[int, int]:
+        bm, bn = math.prod(query_tile), math.prod(key_tile)
+        visited, _, at_end = self._counted(bm, bn)
+        return past_end(self.keys, bn) * at_end, past_end(self.queries, bm) * int(visited[-1])
 
     def tiles(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> TileSummary:
         visited, full = self.rows(query_tile, key_tile)
@@ -200,6 +212,11 @@ class RuleMask:
         bm, bn = math.prod(query_tile), math.prod(key_tile)
         counted = self._counted(bm, bn)
         return (counted > 0).sum(axis=1), (counted == bm * bn).sum(axis=1)
+
+    def missing(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> tuple[int, int]:
+        bm, bn = math.prod(query_tile), math.prod(key_tile)
+        visited = self._counted(bm, bn) > 0
+        return past_end(self.keys, bn) * int(visited[:, -1].sum()), past_end(self.queries, bm) * int(visited[-1].sum())
 
     def tiles(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> TileSummary:
         visited, full = self.rows(query_tile, key_tile)

@@ -11,13 +11,14 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .base import TileSummary, check_enumerable
+from .base import TileSummary, check_enumerable, past_end
 from .runs import Box, flattened_rows
 
 Ints = NDArray[np.int64]
@@ -71,6 +72,13 @@ class Axis:
         full = np.maximum(self.end(first) // key - -(-self.start(last) // key), 0)
         return visited, np.where(first + query <= self.length, full, 0)
 
+    def loaded(self, query: int, key: int) -> int:
+        """Keys in the visited key tiles of all query tiles along this axis."""
+        first = np.arange(0, self.length, query)
+        last = np.minimum(first + query, self.length) - 1
+        end = np.minimum(-(-self.end(last) // key) * key, self.length)
+        return int((end - self.start(first) // key * key).sum())
+
 
 @dataclass(frozen=True, slots=True)
 class NeighbourhoodMask:
@@ -96,7 +104,7 @@ class NeighbourhoodMask:
             stride, window = ("x".join(map(str, values)) for values in (self.stride, self.window))
             raise InputError(f"stride {stride} exceeds window {window}")
 
-    def _flat(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> bool:
+    def flat(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> bool:
         """Whether tiles are of flattened tokens, not one side an axis."""
         if len(query_tile) != len(key_tile) or len(query_tile) not in (1, len(self.shape)):
             raise InputError(
@@ -129,7 +137,7 @@ class NeighbourhoodMask:
             result &= (q % d == k % d) & (k // d >= first) & (k // d < end)
         return result
 
-    def _groups(self, axis: int) -> list[tuple[int, Axis]]:
+    def groups(self, axis: int) -> list[tuple[int, Axis]]:
         """(how many, windows) of the dilation groups along an axis: at most two lengths occur."""
         length, d = self.shape[axis], self.dilation[axis]
         long, rest = -(-length // d), length % d
@@ -140,15 +148,15 @@ class NeighbourhoodMask:
     def pairs(self) -> int:
         total = 1
         for axis in range(len(self.shape)):
-            total *= sum(n * a.pairs() for n, a in self._groups(axis))
+            total *= sum(n * a.pairs() for n, a in self.groups(axis))
         return total
 
     def tiles(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> TileSummary:
-        if self._flat(query_tile, key_tile):
-            return self._flattened(query_tile[0], key_tile[0])
+        if self.flat(query_tile, key_tile):
+            return _flattened(self, query_tile[0], key_tile[0])[0]
         rows = visited = full = longest = shortest = grid = 1
         for axis, (q, k) in enumerate(zip(query_tile, key_tile, strict=True)):
-            counted = [(n, *a.tiles(q, k), -(-a.length // k)) for n, a in self._groups(axis)]
+            counted = [(n, *a.tiles(q, k), -(-a.length // k)) for n, a in self.groups(axis)]
             rows *= sum(n * len(v) for n, v, _, _ in counted)
             visited *= sum(n * int(v.sum()) for n, v, _, _ in counted)
             full *= sum(n * int(f.sum()) for n, _, f, _ in counted)
@@ -157,11 +165,11 @@ class NeighbourhoodMask:
             grid *= sum(n * len(v) * columns for n, v, _, columns in counted)
         return TileSummary(rows, visited, full, visited - full, grid - visited, longest, shortest)
 
-    def _boxes(self) -> Iterator[tuple[int, Box]]:
+    def boxes(self) -> Iterator[tuple[int, Box]]:
         """(how many, windows along three axes) of every kind of dilation group."""
         check_enumerable("tokens", self.queries)
         unit = [(1, Axis(1, 1, 1, False))]
-        axes = [self._groups(axis) for axis in range(len(self.shape))]
+        axes = [self.groups(axis) for axis in range(len(self.shape))]
         for kinds in itertools.product(*[unit] * (3 - len(axes)), *axes):
             first, second, third = (a for _, a in kinds)
             i, j, k = np.arange(first.length), np.arange(second.length), np.arange(third.length)
@@ -170,32 +178,48 @@ class NeighbourhoodMask:
                 Box((first.start(i), second.start(j), third.start(k)), (first.end(i), second.end(j), third.end(k))),
             )
 
-    def _flattened(self, query: int, key: int) -> TileSummary:
-        """Tiles of consecutive tokens in row-major order, each dilation group on its own."""
-        rows = visited = full = longest = grid = 0
-        shortest: int | None = None
-        for count, box in self._boxes():
-            v, f = flattened_rows(box, query, key)
-            rows += count * len(v)
-            visited += count * int(v.sum())
-            full += count * int(f.sum())
-            longest = max(longest, int(v.max()))
-            shortest = int(v.min()) if shortest is None else min(shortest, int(v.min()))
-            grid += count * len(v) * -(-box.tokens // key)
-        return TileSummary(rows, visited, full, visited - full, grid - visited, longest, shortest or 0)
+    def missing(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> tuple[int, int]:
+        if self.flat(query_tile, key_tile):
+            return _flattened(self, query_tile[0], key_tile[0])[1]
+        visited = keys = queries = 1
+        for axis, (q, k) in enumerate(zip(query_tile, key_tile, strict=True)):
+            counted = [(n, a, *a.tiles(q, k)) for n, a in self.groups(axis)]
+            visited *= sum(n * int(v.sum()) for n, _, v, _ in counted)
+            keys *= sum(n * a.loaded(q, k) for n, a, _, _ in counted)
+            queries *= sum(n * (int(v.sum()) * q - past_end(a.length, q) * int(v[-1])) for n, a, v, _ in counted)
+        return visited * math.prod(key_tile) - keys, visited * math.prod(query_tile) - queries
 
     def rows(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> Any:
         """(visited, full) of every query tile, dilation groups one after the other."""
         visited, full = [], []
-        if self._flat(query_tile, key_tile):
-            for count, box in self._boxes():
-                v, f = flattened_rows(box, query_tile[0], key_tile[0])
+        if self.flat(query_tile, key_tile):
+            for count, box in self.boxes():
+                v, f, _ = flattened_rows(box, query_tile[0], key_tile[0])
                 visited += [v] * count
                 full += [f] * count
             return np.concatenate(visited), np.concatenate(full)
         total_v, total_f = np.ones(1, np.int64), np.ones(1, np.int64)
         for axis, (q, k) in enumerate(zip(query_tile, key_tile, strict=True)):
-            counted = [a.tiles(q, k) for n, a in self._groups(axis) for _ in range(n)]
+            counted = [a.tiles(q, k) for n, a in self.groups(axis) for _ in range(n)]
             total_v = np.multiply.outer(total_v, np.concatenate([v for v, _ in counted])).ravel()
             total_f = np.multiply.outer(total_f, np.concatenate([f for _, f in counted])).ravel()
         return total_v, total_f
+
+
+@lru_cache(maxsize=1024)
+def _flattened(mask: NeighbourhoodMask, query: int, key: int) -> tuple[TileSummary, tuple[int, int]]:
+    """Tiles of consecutive tokens in row-major order, each dilation group on its own, and what they lack."""
+    rows = visited = full = longest = grid = keys = queries = 0
+    shortest: int | None = None
+    for count, box in mask.boxes():
+        v, f, at_end = flattened_rows(box, query, key)
+        rows += count * len(v)
+        visited += count * int(v.sum())
+        full += count * int(f.sum())
+        longest = max(longest, int(v.max()))
+        shortest = int(v.min()) if shortest is None else min(shortest, int(v.min()))
+        grid += count * len(v) * -(-box.tokens // key)
+        keys += count * at_end * past_end(box.tokens, key)
+        queries += count * int(v[-1]) * past_end(box.tokens, query)
+    summary = TileSummary(rows, visited, full, visited - full, grid - visited, longest, shortest or 0)
+    return summary, (keys, queries)

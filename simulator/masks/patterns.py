@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..algebra import Number, clip, floor_div, half, maximum, minimum
 from ..errors import InputError
 from .band import BandMask
-from .base import TileSummary, check_enumerable, flat_tile, summarise
+from .base import TileSummary, check_enumerable, flat_tile, past_end, summarise
 
 Ints = NDArray[np.int64]
 CELLS_AT_ONCE = 2**20
@@ -71,6 +71,15 @@ class ChunkedMask:
         full = np.maximum(shared_end // bn - -(-(last // c * c) // bn), 0)
         return visited, np.where(whole & (first >= 0), full, 0)
 
+    def missing(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> tuple[int, int]:
+        bm, bn, c = flat_tile(query_tile), flat_tile(key_tile), self.chunk
+        _, last, _ = _tile_rows(self.queries, self.keys, bm)
+        # Later queries end later: the query tiles whose last query sees a key of the last key tile.
+        end = last + 1 if self.causal else np.where(last >= 0, np.minimum((last // c + 1) * c, self.keys), 0)
+        at_end = int((end > (self.keys - 1) // bn * bn).sum())
+        visited, _ = self.rows(query_tile, key_tile)
+        return past_end(self.keys, bn) * at_end, past_end(self.queries, bm) * int(visited[-1])
+
     def tiles(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> TileSummary:
         visited, full = self.rows(query_tile, key_tile)
         return summarise(visited, full, -(-self.keys // flat_tile(key_tile)))
@@ -124,6 +133,12 @@ class GlobalLocalMask:
             full[alone] = end if start <= tokens else apart
         return visited, full
 
+    def missing(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> tuple[int, int]:
+        bm, bn, n = flat_tile(query_tile), flat_tile(key_tile), self.n
+        at_end = -(-min(self.tokens, n) // bm) + BandMask(n, n, self.left, self.right, self.tokens).last_column(bm, bn)
+        visited, _ = self.rows(query_tile, key_tile)
+        return past_end(n, bn) * int(min(at_end, len(visited))), past_end(n, bm) * int(visited[-1])
+
     def tiles(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> TileSummary:
         visited, full = self.rows(query_tile, key_tile)
         return summarise(visited, full, -(-self.n // flat_tile(key_tile)))
@@ -163,6 +178,21 @@ class StridedMask:
         whole = floor_div(stop, self.stride)
         return half(self.stride * whole * (whole - 1)) + (stop - whole * self.stride) * whole
 
+    def some(self, low: Ints, high: Ints) -> NDArray[np.bool_]:
+        """Whether a pair attends among those whose key lies low to high before the query, every distance occurring."""
+        near = np.maximum(low, 0)
+        some: NDArray[np.bool_] = (high >= 0) & ((near < self.window) | (high // self.stride * self.stride >= near))
+        return some
+
+    def missing(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> tuple[int, int]:
+        bm, bn = flat_tile(query_tile), flat_tile(key_tile)
+        first, last, _ = _tile_rows(self.queries, self.keys, bm)
+        left = np.arange(0, self.keys, bn)
+        right = np.minimum(left + bn, self.keys) - 1
+        at_end = int(self.some(first - right[-1], last - left[-1]).sum())
+        last_row = int(self.some(first[-1] - right, last[-1] - left).sum())
+        return past_end(self.keys, bn) * at_end, past_end(self.queries, bm) * last_row
+
     def rows(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> Any:
         bm, bn, w, s = flat_tile(query_tile), flat_tile(key_tile), self.window, self.stride
         first, last, whole = _tile_rows(self.queries, self.keys, bm)
@@ -175,8 +205,7 @@ class StridedMask:
             t = slice(begin, begin + at_once)
             # Distances of a tile's pairs: every integer from low to high.
             low, high = first[t, None] - right[None, :], last[t, None] - left[None, :]
-            near = np.maximum(low, 0)
-            some = (high >= 0) & ((near < w) | (high // s * s >= near))
+            some = self.some(low, high)
             far = np.maximum(low, w)
             every = (low >= 0) & ((high < w) | (s == 1) | ((far == high) & (high % s == 0)))
             visited[t] = some.sum(axis=1)

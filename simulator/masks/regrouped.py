@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..algebra import Number
 from ..errors import InputError
 from .band import BandMask
-from .base import Mask, TileSummary, check_enumerable, summarise
+from .base import Mask, TileSummary, check_enumerable, past_end, summarise
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -30,6 +30,11 @@ def add_summaries(counted: list[tuple[int, TileSummary]]) -> TileSummary:
     longest = max((s.longest_row for _, s in counted), default=0)
     shortest = min((s.shortest_row for _, s in counted), default=0)
     return TileSummary(rows, visited, full, partial, skipped, longest, shortest)
+
+
+def add_missing(counted: list[tuple[int, tuple[Number, Number]]]) -> tuple[Number, Number]:
+    """What visited tiles lack in several independent sequences, each occurring a number of times."""
+    return sum(n * keys for n, (keys, _) in counted), sum(n * queries for n, (_, queries) in counted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,9 @@ class DilatedMask:
     def tiles(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> TileSummary:
         return add_summaries([(n, band.tiles(query_tile, key_tile)) for n, band in self._groups()])
 
+    def missing(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> tuple[Number, Number]:
+        return add_missing([(n, band.missing(query_tile, key_tile)) for n, band in self._groups()])
+
     def rows(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> Any:
         return _join([(n, band.rows(query_tile, key_tile)) for n, band in self._groups()])
 
@@ -102,16 +110,16 @@ class DocumentsMask:
             result |= inside & self.make(length).attends(i - begin, j - begin)
         return result
 
-    def total(self, count: Callable[[Mask], Number]) -> Number:
-        """Sum of `count` over the documents."""
-        return sum(n * count(self.make(length)) for length, n in Counter(self.lengths).items())
-
     def pairs(self) -> Number:
-        return self.total(lambda mask: mask.pairs())
+        return sum(n * self.make(length).pairs() for length, n in Counter(self.lengths).items())
 
     def tiles(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> TileSummary:
         counted = Counter(self.lengths)
         return add_summaries([(n, self.make(length).tiles(query_tile, key_tile)) for length, n in counted.items()])
+
+    def missing(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> tuple[Number, Number]:
+        counted = Counter(self.lengths)
+        return add_missing([(n, self.make(length).missing(query_tile, key_tile)) for length, n in counted.items()])
 
     def rows(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> Any:
         return _join([(1, self.make(length).rows(query_tile, key_tile)) for length in self.lengths])
@@ -183,7 +191,9 @@ class WindowsMask:
         counted = []
         for n, parts in self._kinds():
             mask = self._mask(parts)
-            counted.append((n, mask.rows((bm,), (bn,)) if isinstance(mask, BandMask) else _block_rows(mask, bm, bn)))
+            counted.append(
+                (n, mask.rows((bm,), (bn,)) if isinstance(mask, BandMask) else _block_rows(mask, bm, bn)[:2])
+            )
         return _join(counted)
 
     def tiles(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> TileSummary:
@@ -194,13 +204,27 @@ class WindowsMask:
             if isinstance(mask, BandMask):
                 counted.append((n, mask.tiles((bm,), (bn,))))
             else:
-                counted.append((n, summarise(*_block_rows(mask, bm, bn), -(-len(mask) // bn))))
+                counted.append((n, summarise(*_block_rows(mask, bm, bn)[:2], -(-len(mask) // bn))))
         return add_summaries(counted)
 
+    def missing(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> tuple[Number, Number]:
+        bm, bn = math.prod(query_tile), math.prod(key_tile)
+        counted: list[tuple[int, tuple[Number, Number]]] = []
+        for n, parts in self._kinds():
+            mask = self._mask(parts)
+            if isinstance(mask, BandMask):
+                counted.append((n, mask.missing((bm,), (bn,))))
+            else:
+                visited, _, at_end = _block_rows(mask, bm, bn)
+                lacking = past_end(len(mask), bn) * at_end, past_end(len(mask), bm) * int(visited[-1])
+                counted.append((n, lacking))
+        return add_missing(counted)
 
-def _block_rows(inside: NDArray[np.bool_], bm: int, bn: int) -> tuple[Ints, Ints]:
-    """(visited, full) tiles of a small dense mask."""
+
+def _block_rows(inside: NDArray[np.bool_], bm: int, bn: int) -> tuple[Ints, Ints, int]:
+    """(visited, full) tiles of a small dense mask, and how many query tiles visit its last key tile."""
     n, m = inside.shape
     r, c = np.arange(0, n, bm), np.arange(0, m, bn)
     attending = np.add.reduceat(np.add.reduceat(inside.astype(np.int64), r, axis=0), c, axis=1)
-    return (attending > 0).sum(axis=1), (attending == bm * bn).sum(axis=1)
+    visited = attending > 0
+    return visited.sum(axis=1), (attending == bm * bn).sum(axis=1), int(visited[:, -1].sum())

@@ -41,8 +41,9 @@ def expand(first: Ints, count: Ints) -> tuple[Ints, Ints]:
     return owner, first[owner] + offset
 
 
-def flattened_rows(box: Box, query: int, key: int) -> tuple[Ints, Ints]:
-    """(visited, full) key tiles of every query tile of `query` consecutive tokens."""
+def flattened_rows(box: Box, query: int, key: int) -> tuple[Ints, Ints, int]:
+    """(visited, full) key tiles of every query tile of `query` consecutive tokens, and how many query tiles visit the
+    last key tile."""
     tiles = -(-box.tokens // query)
     columns = -(-box.tokens // key)
     width = box.shape[2]
@@ -51,15 +52,19 @@ def flattened_rows(box: Box, query: int, key: int) -> tuple[Ints, Ints]:
     block = max(1, RUNS_AT_ONCE // (pieces * runs))
     visited = np.empty(tiles, dtype=np.int64)
     full = np.empty(tiles, dtype=np.int64)
+    at_end = 0
     for first in range(0, tiles, block):
         t = np.arange(first, min(first + block, tiles))
-        visited[t] = _visited(box, t, query, key, columns)
+        owner, begin, gained = covered(box, t, query, key, columns)
+        visited[t] = np.bincount(owner, weights=gained, minlength=len(t))
         full[t] = _full(box, t, query, key)
-    return visited, full
+        at_end += int(np.count_nonzero((gained > 0) & (begin + gained == columns)))
+    return visited, full, at_end
 
 
-def _visited(box: Box, t: Ints, query: int, key: int, columns: int) -> Ints:
-    """Distinct key tiles that the runs of each query tile touch."""
+def covered(box: Box, t: Ints, query: int, key: int, columns: int) -> tuple[Ints, Ints, Ints]:
+    """(index into t, first key tile, how many) of disjoint ranges: the key tiles that the runs of each query tile
+    touch, in order."""
     _, rows, width = box.shape
     begin, stop = t * query, np.minimum((t + 1) * query, box.tokens)
     # Pieces: the rows of the last axis that each query tile covers, and the part of them.
@@ -85,8 +90,7 @@ def _visited(box: Box, t: Ints, query: int, key: int, columns: int) -> Ints:
     run_begin, run_end = run_begin[order], run_end[order]
     reached = np.maximum.accumulate(np.concatenate(([0], run_end[:-1])))
     gained = np.maximum(run_end - np.maximum(run_begin, reached), 0)
-    counts: Ints = np.bincount(owner[which][order], weights=gained, minlength=len(t)).astype(np.int64)
-    return counts
+    return owner[which][order], np.maximum(run_begin, reached) - base[order], gained
 
 
 def _full(box: Box, t: Ints, query: int, key: int) -> Ints:

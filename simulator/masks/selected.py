@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..algebra import Number
 from .band import BandMask
-from .base import TileSummary, check_enumerable
+from .base import TileSummary, check_enumerable, past_end
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,20 @@ class SelectedBlocksMask:
         return TileSummary(
             query_tiles, visited, full, visited - full, max(grid - visited, 0), max(per_row, own.longest_row), 1
         )
+
+    def missing(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> tuple[Number, Number]:
+        """Of gathered queries as of tiles: expected."""
+        rows, columns = math.prod(query_tile), math.prod(key_tile)
+        gathered = np.round(self._gathered(), 6)
+        row_tiles, per_row = np.ceil(gathered / rows), -(-self.block // columns)
+        keys = float(row_tiles.sum()) * past_end(self.block, columns)
+        queries = float((row_tiles * rows - gathered).sum()) * per_row
+        whole, rest = divmod(self.keys, self.block)
+        count = max(whole - (self.keys - self.queries) // self.block, 0)
+        for n, size in ((count, self.block), (1, rest)):
+            lacking = BandMask(size, size, right=0).missing((rows,), (columns,))
+            keys, queries = keys + n * lacking[0], queries + n * lacking[1]
+        return keys, queries
 
     def rows(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> Any:
         """Not defined: gathered tiles belong to no query tile of the fixed grid."""

@@ -28,8 +28,8 @@ def triples(n: Number, w1: int, w2: int) -> Number:
 @dataclass(frozen=True)
 class TwoSimplicial(Variant):
     """Scores (q o k') . k over windows of window1 first and window2 second keys: 2d FLOPs a triple, values
-    (v o v') 2dv, one exponential; the paper counts 6 N w1 w2, its extra product included (here on the vector
-    unit: q o k' BHN w2 d, v o v' BGN w1 w2 d)."""
+    (v o v') 2dv, one exponential; the paper counts 6 N w1 w2, its extra product included. Here that is on the vector
+    unit: q o k' BHN w2 d; v o v' BGN w1 w2 dv, or (p v) o v' for each second key and a sum, 2BHN w2 dv, if less."""
 
     window1: int = 512
     window2: int = 32
@@ -64,9 +64,9 @@ class TwoSimplicial(Variant):
         # One pass over the first window for every second key: the pairs of the band, total / pairs times.
         part = attention_part(problem, mask, heads=h * total / mask.pairs())
         d, dv = problem.head_dim, problem.v_dim
-        products = Op(
-            "products", ("q", "k2", "v2"), (), vector=problem.batch * (h * n * w2 * d + problem.kv_heads * total * dv)
-        )
+        second_pairs = BandMask(n, m, left=w2 - 1, right=0).pairs()
+        values = min(problem.kv_heads * total, 2 * h * second_pairs) * dv
+        products = Op("products", ("q", "k2", "v2"), (), vector=problem.batch * (h * second_pairs * d + values))
         tensors = attention_tensors(problem, replace(part, heads=h))
         second = problem.batch * problem.kv_heads * m
         tensors += (
@@ -74,7 +74,7 @@ class TwoSimplicial(Variant):
             Tensor("v2", second * dv, problem.kv_dtype, "input"),
         )
         kept = cache_bytes(problem, w1) + cache_bytes(problem, w2)
-        return Graph((replace(part, ops=(*part.ops, products)),), tensors, kept)
+        return Graph((replace(part, ops=(*part.ops, products), query_heads=h),), tensors, kept)
 
 
 VARIANT = TwoSimplicial

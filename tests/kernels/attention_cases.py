@@ -40,11 +40,16 @@ def attend(
     return (p @ v) / total.masked_fill(total == 0, 1.0), lse
 
 
+def attending(mask: Any, queries: int, keys: int) -> torch.Tensor:
+    """[N, M] pairs that attend, of a mask or given as they are."""
+    if isinstance(mask, torch.Tensor):
+        return mask
+    return pair_matrix(mask, "cpu") if queries and keys else torch.zeros(queries, keys, dtype=torch.bool)
+
+
 def check_forward(mask: Any, t: dict[str, torch.Tensor], out: dict[str, torch.Tensor], compute: torch.dtype) -> None:
     """o and lse within twice the error of the same attention in the operands' precision. compute: that precision."""
-    attends = pair_matrix(mask, "cpu") if t["q"].shape[2] and t["k"].shape[2] else torch.zeros(
-        t["q"].shape[2], t["k"].shape[2], dtype=torch.bool
-    )  # fmt: skip
+    attends = attending(mask, t["q"].shape[2], t["k"].shape[2])
     truth, lse = attend(*(t[n].double() for n in "qkv"), attends, None)
     wide = [t[n].to(torch.float32) for n in "qkv"]
     if compute.itemsize == 1:
@@ -59,7 +64,7 @@ def check_forward(mask: Any, t: dict[str, torch.Tensor], out: dict[str, torch.Te
 
 def check_backward(mask: Any, t: dict[str, torch.Tensor], out: dict[str, torch.Tensor]) -> None:
     """dq, dk, dv within twice the error of torch's own gradients in the operands' precision."""
-    attends = pair_matrix(mask, "cpu")
+    attends = attending(mask, t["q"].shape[2], t["k"].shape[2])
     gradients = []
     for kind in (torch.float64, t["q"].dtype):
         leaves = [t[n].to(kind).requires_grad_() for n in "qkv"]
