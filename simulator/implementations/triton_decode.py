@@ -83,8 +83,8 @@ class Block:
     def shared_mma(self) -> int:
         """Queries, one buffer of K and V fewer than stages, and the probabilities on their way between two layouts.
 
-        8-bit operands are multiplied as 16-bit ones; their probabilities then take the room of the queries' copy. Latent
-        keys that are converted are kept so, in one buffer, where probabilities have room afterwards.
+        8-bit operands are multiplied as 16-bit ones; their probabilities then take the room of the queries' copy.
+        Latent keys that are converted are kept so, in one buffer, where probabilities have room afterwards.
         """
         element = max(self.multiplied, 2)
         if not self.width and self.stored < self.multiplied:
