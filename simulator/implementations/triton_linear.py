@@ -67,9 +67,10 @@ def shared_bytes(part: Part, hardware: Hardware, config: ChunkConfig) -> int | N
     """Shared memory of the largest of a part's kernels: tiles of q, k (and W) and of v, each for every stage, and the
     state as an operand. No estimate is made for AMD and for operands of 32 bits.
 
-    Equal to the compiler's for all of 359 configs of the default space: 266 of sm_90 and sm_100, 93 of sm_80, 89, 103
-    and 120 (16-bit operands, chunks of 32, 64 and 128, head_dim 64 to 256, triton 3.6 and 3.9); lightning with a decay
-    for each token, which the variant does not have, takes 4 bytes a token and further stage more.
+    Equal to the compiler's for 428 of 430 configs of the default space, 308 of 310 of sm_90 and sm_100, the rest of
+    sm_80, 89, 103 and 120 (16-bit operands, chunks of 16 to 128, head_dim 64 to 256, triton 3.6 and 3.9); in the other
+    two the delta rule with chunks of 16 takes 512 bytes less. Lightning with a decay for each token, which the variant
+    does not have, takes 4 bytes a token and further stage more.
     `mma` and the value blocks of `wgmma` hold one stage less (loads land in registers first).
     """
     kind = resources.instruction(hardware.generation, part.chunk)

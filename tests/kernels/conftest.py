@@ -5,11 +5,8 @@ On a machine with a GPU, `TRITON_INTERPRET=0 pytest tests/kernels/test_gpu.py` r
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
-
-os.environ.setdefault("TRITON_INTERPRET", "1")  # before any kernel is imported
 
 import pytest
 import torch
