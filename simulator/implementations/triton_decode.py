@@ -83,23 +83,21 @@ class Block:
     def shared_mma(self) -> int:
         """Queries, one buffer of K and V fewer than stages, and the probabilities on their way between two layouts.
 
-        8-bit operands are multiplied as 16-bit ones; their probabilities then take the room of the queries' copy.
-        Latent keys that are converted are kept so, in one buffer, where probabilities have room afterwards.
+        8-bit operands are multiplied as 16-bit ones. Latent keys of 8 bits are kept as they are multiplied, in one
+        buffer, where probabilities have room afterwards.
         """
-        element = max(self.multiplied, 2)
-        if not self.width and self.stored < self.multiplied:
-            columns = self.first * self.multiplied + (self.stages - 1) * self.rest * self.stored
-            return self.rows * self.depth * element + self.keys * columns
+        queries = self.rows * self.depth * max(self.multiplied, 2)
+        if not self.width and self.stored == 1:
+            return queries + self.keys * (self.first * self.multiplied + (self.stages - 1) * self.rest)
         loaded = (self.stages - 1) * self.keys * (self.depth + self.width) * self.stored
-        moved = 0 if self.multiplied == 1 and self.rest else self.rows * self.keys * element
-        return self.rows * self.depth * element + loaded + moved
+        return queries + loaded + self.rows * self.keys * max(self.multiplied, 2)
 
     def shared_wgmma(self) -> int:
         """As `shared_mma` with as many buffers as stages; probabilities stay in registers of 4 warps, and more
         warps exchange those of 32 keys or more.
 
         Converted keys lie there once more, in a place that values take over. 8-bit values are transposed there, from
-        registers.
+        registers. In the end the result passes in fp32.
         """
         q = self.rows * self.depth * self.multiplied
         p = self.rows * max(self.keys, 32) * self.multiplied if self.warps >= 8 else 0
@@ -107,7 +105,8 @@ class Block:
             converted = max(self.depth, self.width) * self.multiplied
             return q + p + self.keys * ((self.stages - 1) * (self.depth + self.width) * self.stored + converted)
         if self.multiplied == 1:
-            return q + p + self.keys * (self.stages * self.depth + self.width)
+            loop = q + p + self.keys * (self.stages * self.depth + self.width)
+            return max(loop, self.rows * (self.width or self.first) * 4)
         return q + p + self.stages * self.keys * (self.depth + self.width) * self.stored
 
     def shared_tcgen05(self) -> int:
@@ -116,33 +115,33 @@ class Block:
         q = self.rows * self.depth * self.multiplied
         if self.stored < self.multiplied:
             converted = (self.depth + self.width) * self.multiplied
-            return q + 32 + self.keys * ((self.stages - 1) * (self.depth + self.width) * self.stored + converted)
+            sums = 1008 if self.warps >= 8 and self.keys >= 128 else 0
+            return q + 32 + sums + self.keys * ((self.stages - 1) * (self.depth + self.width) * self.stored + converted)
         barriers = 32 + (512 if self.warps >= 8 else 0) + (8 if self.rest else 0)
         values, keys = (self.width, self.depth) if self.width else (self.first, self.rest)
         columns = self.stages * values + (self.stages - (1 if self.rest else 0)) * keys
         return q + barriers + self.keys * columns * self.stored
 
-    def more_in_older_triton(self) -> int:
-        """Shared memory by which triton 3.6 may exceed what 3.9 allocates: a result that changes its layout there, and
-        converted keys that are padded."""
+    def margin(self) -> int:
+        """Shared memory by which the estimates may fall short: in triton 3.6 of a result that changes its layout and of
+        converted keys, which are padded; of sums over 32-bit operands."""
         result = self.rows * self.first * 2 + 16 if self.wide == "tcgen05" and not self.width else 0
-        return result + (2048 if self.stored < self.multiplied else 0)
+        return result + (2048 if self.stored < self.multiplied else 512 if self.stored == 4 else 0)
 
     def pressure(self) -> float:
         """Registers of a thread that hold the result, scores (twice), and addresses of keys in pages; with mma.sync,
         for which they are loaded to registers, keys themselves; what 8-bit keys are converted to."""
-        narrow = self.stored == 1
         if self.wide is None:
-            loads = (6 if narrow else 4.5) * (self.depth + self.width)
+            loads = {1: 6.0, 2: 4.5, 4: 9.0}[self.stored] * (self.depth + self.width)
         else:
-            loads = (6 if narrow else 2) * max(self.depth, self.width)
+            loads = (2.0 if self.stored == 2 else 6.0) * max(self.depth, self.width)
         held = self.rows * ((self.width or self.first) + 2 * self.keys)
         return (held + self.keys * loads / 8) / self.threads
 
 
 class TritonDecode(SplitKV, TritonKernel):
     """For a Tile it answers for the model: any mask has such tiles. Only a Config is launched, and there the mask must
-    be a band and the cache of floats that Triton converts."""
+    be a band and the cache of floats that Triton converts. No config of the default space spills, paged or not."""
 
     name = "triton-decode"
     title = "attnsim Triton split-KV decode kernel"
@@ -247,8 +246,8 @@ class TritonDecode(SplitKV, TritonKernel):
             # Not modelled exactly: buffers are padded, queries stay in registers.
             need, limit = block.shared_mma() * 9 // 8 - block.rows * block.depth * block.multiplied, 320.0
         else:
-            table = 8 * block.keys * (block.stages - 1)  # entries of pages, at most, twice where triton 3.6 keeps two
-            need = (self.shared_memory_bytes(part, hardware, config) or 0) + table + block.more_in_older_triton()
+            table = 8 * block.keys * (block.stages - 1)  # entries of the table, at most
+            need = (self.shared_memory_bytes(part, hardware, config) or 0) + table + block.margin()
             limit = 192.0 if block.wide == "tcgen05" else 161.0
         given = hardware.smem_bytes_per_block
         if given is not None and need > given:
@@ -267,11 +266,17 @@ class TritonDecode(SplitKV, TritonKernel):
         width = 0 if part.shared_kv else power_of_two(int(part.width))
         wide = {"hopper": "wgmma", "blackwell": "tcgen05"}.get(hardware.generation)
         many = config.query[0] >= WIDE_ROWS and part.dtype != "fp32"
-        return Block(config.query[0], config.key[0], first, rest, width, int(DTYPE_BITS[part.kv_dtype]) // 8,
-                     int(DTYPE_BITS[part.dtype]) // 8, config.warps, config.stages, wide if many else None)  # fmt: skip
+        stored, multiplied = (max(int(DTYPE_BITS[dtype]) // 8, 1) for dtype in (part.kv_dtype, part.dtype))
+        return Block(config.query[0], config.key[0], first, rest, width, stored, multiplied, config.warps,
+                     config.stages, wide if many else None)  # fmt: skip
 
     def shared_memory_bytes(self, part: Part, hardware: Hardware, config: Config) -> int | None:
-        """Of a contiguous cache on NVIDIA chips; pages add (stages - 1) entries of the table for each key, or one."""
+        """Of a contiguous cache on NVIDIA chips; pages add (stages - 1) entries of the table for each key, twice for
+        latents, or one a tile that lies in a page.
+
+        Over the default spaces of ten problems (head_dim 64 to 256, latents, fp8 caches) triton 3.9 allocates exactly
+        this for 92 of 92 configs on sm_90 and 96 of 96 on sm_100, triton 3.6 for 92 and 95. See `Block.margin`.
+        """
         if hardware.vendor != "nvidia":
             return None
         block = self.block(part, hardware, config)
@@ -279,7 +284,7 @@ class TritonDecode(SplitKV, TritonKernel):
 
     def registers(self, part: Part, hardware: Hardware, config: Config) -> int | None:
         """Of a thread: result, scores and addresses of a tile, conversions, and 62 for the rest; fitted to what triton
-        3.6 and 3.9 allocate."""
+        3.6 and 3.9 allocate for contiguous caches: the median error over the same configs is 5 to 6 %."""
         if hardware.vendor != "nvidia":
             return None
         b = self.block(part, hardware, config)

@@ -147,7 +147,7 @@ def test_empty_operands(sizes: dict[str, Any], splits: int, counted: Counted) ->
     assert (out["lse"] == float("-inf")).all()
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     queries=st.integers(1, 20), keys=st.integers(1, 60), left=st.integers(0, 40) | st.none(), causal=st.booleans(),
     sinks=st.integers(0, 20), heads=st.sampled_from([(1, 1), (3, 1), (4, 2)]), splits=st.integers(1, 5),
@@ -311,7 +311,8 @@ def test_configs_that_cannot_be_launched_are_refused(config: Config, message: st
 def test_what_only_the_model_knows_has_no_configs() -> None:
     """Dilated keys and integer caches have tiles, and predictions, but nothing to launch."""
     h100, a100 = api.load_hardware("h100"), api.load_hardware("a100")
-    for part in (part_of("dilated", **LONG), part_of("mha", kv_dtype="int8", **LONG)):
+    for part in (part_of("dilated", **LONG), part_of("mha", kv_dtype="int8", **LONG),
+                 part_of("mha", kv_dtype="fp4", **LONG)):  # fmt: skip
         assert IMPLEMENTATION.refuses(part, h100) is None
         assert IMPLEMENTATION.configs(part, h100) == ()
     narrow = part_of("mha", kv_dtype="fp8", **LONG)
@@ -349,16 +350,19 @@ def test_the_default_space(chip: str) -> None:
         ("b200", {"head_dim": 96}, Config((64,), (64,), 4, warps=8), 57896),
         ("b200", {"head_dim": 128, "dtype": "fp8"}, Config((64,), (64,), 4), 40992),
         ("h100", {"form": "absorbed"}, Config((64,), (32,), 8, warps=8), 151552),
+        ("b200", {"head_dim": 128, "kv_dtype": "fp8"}, Config((64,), (128,), 4, warps=8), 115728),
         ("b200", {"form": "absorbed"}, Config((64,), (64,), 8, warps=8), 213544),
+        ("h100", {"form": "absorbed", "kv_dtype": "fp8"}, Config((16,), (64,), 8, warps=8, stages=3), 92160),
         ("a100", {"form": "absorbed"}, Config((32,), (64,), 8, warps=8), 114688),
     ],
 )
 def test_shared_memory_is_what_the_compiler_allocates(
     chip: str, sizes: dict[str, Any], config: Config, compiled: int
 ) -> None:
-    """Figures of triton 3.6 and 3.9."""
+    """Figures of triton 3.9; of 3.6 all but that of 213544."""
+    sizes = dict(sizes)
     if "form" in sizes:
-        part = part_of("mla", sizes, heads=64, **LONG)
+        part = part_of("mla", {"form": sizes.pop("form")}, heads=64, **sizes, **LONG)
     else:
         part = part_of("gqa", heads=32, kv_heads=8, **sizes, **LONG)
     assert IMPLEMENTATION.shared_memory_bytes(part, api.load_hardware(chip), config) == compiled

@@ -102,7 +102,7 @@ def test_equals_the_recurrence(decay: str, dtype: str, seq: int, chunk: int) -> 
         both(decay, dtype, seq, 16, 24, chunk, 32, carried=seq == 37)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6, deadline=None, derandomize=True)
 @given(
     st.sampled_from(DECAYS), st.sampled_from(["bf16", "fp16", "fp32", "tf32"]), st.integers(1, 50), st.integers(8, 40),
     st.integers(1, 40), st.sampled_from([16, 32]), st.sampled_from([16, 32]), st.booleans(),

@@ -35,7 +35,7 @@ def test_equals_the_definition(dtype: str, seq: int, chunk: int) -> None:
         forward(dtype, seq, 16, 24, chunk, 16, slowness=64.0)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8, deadline=None, derandomize=True)
 @given(
     st.sampled_from(["bf16", "fp16", "fp32", "tf32"]), st.integers(1, 120), st.integers(8, 40), st.integers(1, 40),
     st.sampled_from([16, 32, 64]), st.sampled_from([16, 32]), st.sampled_from([1.0, 64.0]),

@@ -67,7 +67,11 @@ def check(made: Any, t: dict[str, torch.Tensor], out: dict[str, torch.Tensor], c
     low, low_lse = definition({n: x.to(compute) for n, x in t.items()}, made.window1, made.window2, compute)
     assert_within_budget("o", out["o"], truth, low.to(out["o"].dtype))
     if "lse" in out:
-        assert_within_budget("lse", out["lse"], lse, low_lse)
+        # q o k' is rounded to the operands' type: one such step of a score, whatever the error of the definition's own.
+        q, k, k2 = (wide[name].abs().amax((0, 1, 2)) for name in ("q", "k", "k2"))
+        score = float((q * k * k2).sum()) * q.shape[-1] ** -0.5
+        step = torch.finfo(compute).eps / torch.finfo(torch.float32).eps
+        assert_within_budget("lse", out["lse"], lse, low_lse, terms=score * step)
 
 
 def setting(window1: int, window2: int, **sizes: Any) -> tuple[Any, Any, dict[str, torch.Tensor]]:
@@ -146,7 +150,7 @@ def test_operands_that_do_not_fit_are_refused(name: str, shape: tuple[int, ...])
         simplicial.plan(made, problem, t | {name: torch.zeros(shape).bfloat16()}, Config((16,), (16,)))
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     n=st.integers(1, 24), decode=st.booleans(), window1=st.integers(1, 30), window2=st.integers(1, 6),
     heads=st.sampled_from([(1, 1, 1), (3, 1, 3), (2, 1, 1), (4, 2, 2)]),
