@@ -77,6 +77,8 @@ def read_problem(
     made, problem, choice = api.split_arguments(variant, {"causal": causal, **known})
     if choice:
         raise InputError(f"{next(iter(choice))} is chosen by the kernel; give config=Config(...) for another tile")
+    if made.family in ("bottleneck", "convolutional") or made.id == "gated-attention":
+        raise InputError(f"no kernel for {made.id}: it is more than attention over q, k and v")
     prepared = made.prepare(Problem.make(**sizes | problem))
     if prepared.queries != n or prepared.kv_len != k.shape[2]:
         raise InputError(f"the parameters state {prepared.queries} queries and {prepared.kv_len} keys; q has {n} and k "

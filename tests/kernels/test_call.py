@@ -105,6 +105,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("ok", {"implementation": "fa3"}, "fa3 is not one of our kernels"),
     ("ok", {"config": Config((48,), (16,))}, "query tile 48: Triton's blocks need sides that are powers of two"),
     ("ok", {"variant": "padre"}, "no kernel for padre"),
+    ("ok", {"variant": "gated-attention"}, "no kernel for gated-attention: it is more than attention over q, k and v"),
     ("ok", {"tile": (64, 64)}, "tile is chosen by the kernel"),
     ("meta", {}, "device meta: kernels run on cuda devices"),
     ("wide", {}, "takes head_dim"),
