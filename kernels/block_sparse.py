@@ -8,7 +8,9 @@ into a table of bit patterns, full ones none: the mask is evaluated in partial t
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Hashable
 from typing import Any
 
 import torch
@@ -17,10 +19,12 @@ import triton.language as tl
 
 from ..simulator.config import Config
 from ..simulator.problem import Problem
+from ..simulator.resources import padded
 from ..simulator.variants import Variant
 from . import lists as tile_lists
-from .flash import LN_2, LOG2_E, gradient_step, row_sums_launch, softmax_step, transposed_probabilities
-from .launch import Launch, Plan, power_of_two, strides
+from .bands import LN_2, LOG2_E, softmax_step
+from .flash import gradient_step, row_sums_launch, transposed_probabilities
+from .launch import Launch, Plan, strides
 from .lists import Lists, from_mask, to_device
 from .operands import attention_inputs, check_operands, contiguous, output_dtype, precision
 
@@ -200,14 +204,23 @@ def lists_of(variant: Variant, problem: Problem, config: Config, device: torch.d
     """The lists of the variant's own mask under the config's tile."""
     tokens = math.prod(config.query) // config.packed_heads
     query = config.query if config.packed_heads == 1 else (tokens,)
-    lists = from_mask(variant.graph(problem).main.mask, query, config.key)
-    return to_device(lists.permuted() if config.permuted else lists, device)
+    mask: Any = variant.graph(problem).main.mask
+    return made_lists(mask, query, config.key, config.permuted, device)
+
+
+@functools.lru_cache(maxsize=32)
+def made_lists(
+    mask: Hashable, query: tuple[int, ...], key: tuple[int, ...], permuted: bool, device: torch.device
+) -> Lists:  # fmt: skip
+    """The lists of a mask on a device: made once for the calls of a model, which ask for the same ones again."""
+    lists = from_mask(mask, query, key)
+    return to_device(lists.permuted() if permuted else lists, device)
 
 
 def sizes(lists: Lists, config: Config, q: torch.Tensor, v: torch.Tensor, dtype: str) -> dict[str, Any]:
     """Constexpr arguments that forward and backward share."""
     return {
-        "HEAD_DIM": q.shape[3], "V_DIM": v.shape[3], "D": power_of_two(q.shape[3]), "DV": power_of_two(v.shape[3]),
+        "HEAD_DIM": q.shape[3], "V_DIM": v.shape[3], "D": padded(q.shape[3]), "DV": padded(v.shape[3]),
         "BM": math.prod(config.query), "BN": math.prod(config.key), "Q_SIDE_1": lists.query_sides[1],
         "Q_SIDE_2": lists.query_sides[2], "K_SIDE_1": lists.key_sides[1], "K_SIDE_2": lists.key_sides[2],
         "GROUP": q.shape[1] // v.shape[1], "WORDS": lists.patterns.shape[-1], "PRECISION": precision(dtype),

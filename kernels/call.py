@@ -7,6 +7,7 @@ one was recorded and else the model's first choice, and runs it, with gradients 
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 from typing import Any
 
@@ -182,7 +183,7 @@ class _Run:
         self, plan: Any, problem: Problem, tensors: Any, config: Config, wanted: dict[str, Any]
     ) -> dict[str, torch.Tensor]:
         """Run a plan with those of the wanted options that the family's launcher takes."""
-        taken = plan.__code__.co_varnames[: plan.__code__.co_argcount + plan.__code__.co_kwonlyargcount]
+        taken = inspect.signature(plan).parameters
         if self.scale is not None and "scale" not in taken:
             raise InputError(f"scale is {self.scale}; {self.variant.id} has no scale of the scores")
         options = {name: value for name, value in wanted.items() if name in taken}
@@ -233,11 +234,9 @@ def attention(
         if refusal is not None:
             raise InputError(refusal)
         chosen = config
-    names = tuple(tensors)
     if problem.documents is not None:
         lengths = torch.tensor((0, *problem.documents), dtype=torch.int32)
         tensors["cu"] = lengths.cumsum(0).to(torch.int32).to(q.device)
-        names = tuple(tensors)
-    run = _Run(kernel, made, problem, hardware, chosen, names, scale)
+    run = _Run(kernel, made, problem, hardware, chosen, tuple(tensors), scale)
     output: torch.Tensor = _Attention.apply(run, *tensors.values())
     return output

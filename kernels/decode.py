@@ -18,33 +18,15 @@ import triton.language as tl
 
 from ..simulator.config import Config
 from ..simulator.errors import InputError
-from ..simulator.implementations.triton_decode import power_of_two, smallest_side, split_depth
+from ..simulator.implementations.triton_decode import smallest_side, split_depth
 from ..simulator.problem import DTYPE_BITS, Problem
+from ..simulator.resources import padded
 from ..simulator.variants import Variant
-from .flash import LN_2, LOG2_E, band, sides, softmax_step, visible
+from .bands import LN_2, LOG2_E, band, band_tiles, is_partial, sides, softmax_step, tile_start, visible
 from .launch import Launch, Plan, strides
 from .operands import NAMES, attention_inputs, check_operands, contiguous, output_dtype, precision
 
 NAME = "triton-decode"
-
-
-@triton.jit
-def band_tiles(
-    low, high, keys, left, right, sinks, BN: tl.constexpr, HAS_LEFT: tl.constexpr, HAS_RIGHT: tl.constexpr,
-    SINKS: tl.constexpr,
-):  # fmt: skip
-    """(key tiles to visit, those of them that hold sinks, tiles skipped after those) for queries low .. high."""
-    end = keys
-    if HAS_RIGHT:
-        end = tl.maximum(tl.minimum(high + right + 1, keys), 0)
-    skipped = tl.full([], 0, tl.int32)
-    lead = tl.full([], 0, tl.int32)
-    if HAS_LEFT:
-        skipped = tl.maximum(low - left, 0) // BN
-        if SINKS:
-            lead = tl.cdiv(tl.minimum(sinks, keys), BN)
-            skipped = tl.maximum(skipped - lead, 0)
-    return tl.maximum(tl.cdiv(end, BN) - skipped, 0), lead, skipped
 
 
 @triton.jit
@@ -115,16 +97,13 @@ def attend(
     position = token + (m_keys - queries)
     low, high = first + m_keys - queries, tl.minimum(first + TOKENS, queries) - 1 + m_keys - queries
     count, lead, skipped = band_tiles(low, high, m_keys, left, right, sinks, BN, HAS_LEFT, HAS_RIGHT, SINKS)
+    count = tl.maximum(count, 0)
     begin, end = count * split // splits, count * (split + 1) // splits
     m = tl.full([BM], float("-inf"), tl.float32)
     total = tl.zeros([BM], tl.float32)
     acc = tl.zeros([BM, DV], tl.float32)
     for visit in tl.range(begin, end):
-        start = visit * BN
-        if SINKS:
-            start = tl.where(visit < lead, visit, visit + skipped) * BN
-        elif HAS_LEFT:
-            start = (visit + skipped) * BN
+        start = tile_start(visit, lead, skipped, BN, HAS_LEFT, SINKS)
         key_in = start + columns < m_keys
         page, slot = cache_rows(table, table_stride, start, columns, key_in, batch, BN, PAGE)
         k_row = page * k_stride_b + slot * k_stride_n
@@ -133,12 +112,7 @@ def attend(
         if REST > 0:
             k_rest = rows_of(k + FIRST, k_row, key_in, HEAD_DIM - FIRST, REST).to(q_tile.dtype)
             s = tl.dot(q_rest, k_rest.T, s, input_precision=PRECISION)
-        partial = start + BN > m_keys
-        if HAS_RIGHT:
-            partial = partial | (start + BN - 1 > low + right)
-        if HAS_LEFT:
-            partial = partial | ((start < high - left) & (start + BN > sinks))
-        if partial:
+        if is_partial(start, low, high, m_keys, left, right, sinks, BN, HAS_LEFT, HAS_RIGHT):
             seen = visible(position[:, None], (start + columns)[None, :], left, right, sinks, HAS_LEFT, HAS_RIGHT)
             s = tl.where(seen & key_in[None, :], s, float("-inf"))
         p, m, rescale = softmax_step(s, m, scale_log2)
@@ -275,7 +249,7 @@ def plan(
     }  # fmt: skip
     first, rest = split_depth(d, dv if shared else None, smallest_side(problem.matrix_dtype))
     constants |= {
-        "HEAD_DIM": d, "V_DIM": dv, "D": first, "REST": rest, "DV": power_of_two(dv), "BM": bm,
+        "HEAD_DIM": d, "V_DIM": dv, "D": first, "REST": rest, "DV": padded(dv), "BM": bm,
         "BN": math.prod(config.key), "PACK": pack, "GROUP": h // problem_kv_heads(problem, k), "SHARED": shared,
         "PAGE": problem.page_size or 0, "SPLIT": config.splits > 1,
         "WIDEN": DTYPE_BITS[NAMES[q.dtype]] < DTYPE_BITS[NAMES[k.dtype]], "PRECISION": precision(problem.dtype),
@@ -319,7 +293,7 @@ def cache_arguments(
 
 def combine_launch(part: torch.Tensor, part_lse: torch.Tensor, o: torch.Tensor, lse: torch.Tensor | None) -> Launch:
     """The second pass: o [B, H, N, dv] from part [splits, B, H, N, dv] and part_lse [splits, B, H, N]."""
-    splits, width = part.shape[0], power_of_two(o.shape[3])
+    splits, width = part.shape[0], padded(o.shape[3])
     rows = math.prod(o.shape[:3])
     arguments = {"part": part, "part_lse": part_lse, "o": o, "lse": lse, "rows": rows, "splits": splits}
     constants = {"V_DIM": o.shape[3], "DV": width, "AT_ONCE": combined_at_once(width)}

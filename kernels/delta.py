@@ -20,6 +20,7 @@ import triton.language as tl
 
 from ..simulator.config import Config
 from ..simulator.problem import Problem
+from ..simulator.resources import padded
 from ..simulator.variants import Variant
 from .chunked import (
     LOG2E,
@@ -34,7 +35,7 @@ from .chunked import (
     random_operands,
     state_like,
 )
-from .launch import Launch, Plan, power_of_two
+from .launch import Launch, Plan
 from .operands import normal
 
 NAME = "triton-linear"
@@ -208,7 +209,7 @@ def plan(
     b, h, n, depth = q.shape
     values = v.shape[-1]
     log_decay, beta = (checked_fp32(tensors, name, (b, h, n)) for name in ("log_decay", "beta"))
-    block = min(block, power_of_two(values))
+    block = min(block, padded(values))
     o, w, u = (torch.empty(b, h, n, width, dtype=q.dtype, device=q.device) for width in (values, depth, values))
     outputs = {"o": o}
     first = None
@@ -217,7 +218,7 @@ def plan(
     if final_state:
         outputs["final_state"] = state_like(q, v, first)
     constants = {
-        "DEPTH": depth, "VALUES": values, "CHUNK": config.query[0], "FEATURES": power_of_two(depth), "BLOCK": block,
+        "DEPTH": depth, "VALUES": values, "CHUNK": config.query[0], "FEATURES": padded(depth), "BLOCK": block,
         "PRECISION": precision(problem.dtype),
     }  # fmt: skip
     keys, key_strides = places(k=k, v=v)

@@ -8,45 +8,20 @@ band are never loaded and the mask is evaluated in partial tiles only. The query
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 
 from ..simulator.config import Config
-from ..simulator.masks import BandMask, DocumentsMask
 from ..simulator.problem import Problem
+from ..simulator.resources import padded
 from ..simulator.variants import Variant
-from .launch import Launch, Plan, power_of_two, strides
+from .bands import LN_2, LOG2_E, band, band_tiles, is_partial, sides, softmax_step, tile_start, visible
+from .launch import Launch, Plan, strides
 from .operands import attention_inputs, check_operands, contiguous, output_dtype, precision
 
 NAME = "triton-flash"
-LOG2_E = math.log2(math.e)
-LN_2 = tl.constexpr(math.log(2))
-
-
-@triton.jit
-def visible(i, j, left, right, sinks, HAS_LEFT: tl.constexpr, HAS_RIGHT: tl.constexpr):
-    """Whether the query at key position i sees key j, by the band alone."""
-    seen = j >= 0
-    if HAS_LEFT:
-        seen = seen & ((j >= i - left) | (j < sinks))
-    if HAS_RIGHT:
-        seen = seen & (j <= i + right)
-    return seen
-
-
-@triton.jit
-def softmax_step(s, m, scale_log2):
-    """One step of the running softmax: probabilities, new maximum, factor of what was summed before.
-
-    Rows that have seen no key yet keep the maximum -inf and probabilities 0.
-    """
-    new = tl.maximum(m, tl.max(s, 1) * scale_log2)
-    shift = tl.where(new == float("-inf"), 0.0, new)
-    p = tl.math.exp2(s * scale_log2 - shift[:, None])
-    return p, new, tl.math.exp2(m - shift)
 
 
 @triton.jit
@@ -91,26 +66,12 @@ def forward_tile(
         v_rows = tl.make_tensor_descriptor(v_base, [m_keys, V_DIM], [v_stride_n, 1], [BN, DV])
     position = token + (m_keys - n)
     low, high = first + m_keys - n, tl.minimum(first + TOKENS, n) - 1 + m_keys - n
-    end = m_keys
-    if HAS_RIGHT:
-        end = tl.maximum(tl.minimum(high + right + 1, m_keys), 0)
-    last_tile = tl.cdiv(end, BN)
-    skipped = 0
-    lead = 0
-    if HAS_LEFT:
-        skipped = tl.maximum(low - left, 0) // BN
-        if SINKS:
-            lead = tl.cdiv(tl.minimum(sinks, m_keys), BN)
-            skipped = tl.maximum(skipped - lead, 0)
+    count, lead, skipped = band_tiles(low, high, m_keys, left, right, sinks, BN, HAS_LEFT, HAS_RIGHT, SINKS)
     m = tl.full([BM], float("-inf"), tl.float32)
     total = tl.zeros([BM], tl.float32)
     acc = tl.zeros([BM, DV], tl.float32)
-    for visit in tl.range(0, tl.where(first < n, last_tile - skipped, 0), warp_specialize=WARP_SPECIALIZE):
-        start = visit * BN
-        if SINKS:
-            start = tl.where(visit < lead, visit, visit + skipped) * BN
-        elif HAS_LEFT:
-            start = (visit + skipped) * BN
+    for visit in tl.range(0, tl.where(first < n, count, 0), warp_specialize=WARP_SPECIALIZE):
+        start = tile_start(visit, lead, skipped, BN, HAS_LEFT, SINKS)
         key_in = start + columns < m_keys
         if TMA:
             k_tile = k_rows.load([start, 0])
@@ -120,12 +81,7 @@ def forward_tile(
                 mask=key_in[:, None] & (depth < HEAD_DIM)[None, :], other=0.0,
             )  # fmt: skip
         s = tl.dot(q_tile, k_tile.to(q_tile.dtype).T, input_precision=PRECISION)
-        partial = start + BN > m_keys
-        if HAS_RIGHT:
-            partial = partial | (start + BN - 1 > low + right)
-        if HAS_LEFT:
-            partial = partial | ((start < high - left) & (start + BN > sinks))
-        if partial:
+        if is_partial(start, low, high, m_keys, left, right, sinks, BN, HAS_LEFT, HAS_RIGHT):
             seen = visible(position[:, None], (start + columns)[None, :], left, right, sinks, HAS_LEFT, HAS_RIGHT)
             s = tl.where(seen & key_in[None, :], s, float("-inf"))
         p, m, rescale = softmax_step(s, m, scale_log2)
@@ -284,11 +240,8 @@ def backward(
         lse_row = tl.where(lse_row == float("-inf"), float("inf"), lse_row)
         delta_row = tl.load(delta + row, mask=row_in, other=0.0)
         position = token + (m_keys - n)
-        masked = start + BN > m_keys
-        if HAS_RIGHT:
-            masked = masked | (start + BN - 1 > first + m_keys - n + right)
-        if HAS_LEFT:
-            masked = masked | ((start < first + BM - 1 + m_keys - n - left) & (start + BN > sinks))
+        before = first + m_keys - n
+        masked = is_partial(start, before, before + BM - 1, m_keys, left, right, sinks, BN, HAS_LEFT, HAS_RIGHT)
         p = transposed_probabilities(k_tile, q_tile, lse_row, scale_log2, PRECISION)
         if masked:
             seen = visible(position[None, :], key[:, None], left, right, sinks, HAS_LEFT, HAS_RIGHT)
@@ -304,25 +257,9 @@ def backward(
     tl.store(dv + dv_row[:, None] + width[None, :], dv_acc.to(dv.dtype.element_ty), mask=v_in)
 
 
-def band(part: Any) -> BandMask:
-    """The band of a part, or the one that every document of its ragged batch has."""
-    mask = part.mask
-    found = mask.make(max(mask.lengths)) if isinstance(mask, DocumentsMask) else mask
-    assert isinstance(found, BandMask)
-    return found
-
-
 def inputs(variant: Variant, problem: Problem, device: str = "cpu", seed: int = 0) -> dict[str, torch.Tensor]:
     """Random q, k, v (and do; cu for a ragged batch) of a problem: see `operands.attention_inputs`."""
     return attention_inputs(variant, problem, device, seed)
-
-
-def sides(mask: BandMask) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Runtime and constexpr arguments that state a band."""
-    runtime = {"left": int(mask.left or 0), "right": int(mask.right or 0), "sinks": int(mask.sinks)}
-    has_left = mask.left is not None
-    constants = {"HAS_LEFT": has_left, "HAS_RIGHT": mask.right is not None, "SINKS": has_left and mask.sinks > 0}
-    return runtime, constants
 
 
 def plan(
@@ -355,7 +292,7 @@ def plan(
         "lse_stride_b": h * n, "lse_stride_h": n,
     }  # fmt: skip
     constants |= {
-        "HEAD_DIM": d, "V_DIM": dv, "D": power_of_two(d), "DV": power_of_two(dv), "BM": math.prod(config.query),
+        "HEAD_DIM": d, "V_DIM": dv, "D": padded(d), "DV": padded(dv), "BM": math.prod(config.query),
         "BN": math.prod(config.key), "PACK": pack, "GROUP": h // g, "VARLEN": cu is not None, "TMA": config.tma,
         "WARP_SPECIALIZE": config.warp_specialize, "PERSISTENT": config.persistent,
         "PRECISION": precision(problem.dtype),
@@ -395,7 +332,7 @@ def plan_backward(
     for name, tensor in (("q", q), ("k", k), ("v", v), ("do", do), *gradients.items()):
         arguments |= strides(name, tensor)
     constants |= {
-        "HEAD_DIM": d, "V_DIM": dv, "D": power_of_two(d), "DV": power_of_two(dv), "BM": math.prod(config.query),
+        "HEAD_DIM": d, "V_DIM": dv, "D": padded(d), "DV": padded(dv), "BM": math.prod(config.query),
         "BN": math.prod(config.key), "GROUP": h // g, "VARLEN": cu is not None, "PRECISION": precision(problem.dtype),
     }  # fmt: skip
     main = Launch(backward, (tiles * g * sequences,), arguments, constants, config.warps, config.stages, main=True)
@@ -411,7 +348,7 @@ def row_sums_launch(o: torch.Tensor, do: torch.Tensor) -> tuple[torch.Tensor, La
     """delta [B, H, N] (fp32) of o and do [B, H, N, dv], and the launch that fills it."""
     b, h, n, dv = o.shape
     delta = torch.empty(b, h, n, dtype=torch.float32, device=o.device)
-    rows, width = b * h * n, power_of_two(dv)
+    rows, width = b * h * n, padded(dv)
     block = max(1, 4096 // width)
     arguments = {"o": o, "do": do, "delta": delta, "rows": rows, "heads": h, "queries": n, **strides("o", o),
                  **strides("do", do)}  # fmt: skip

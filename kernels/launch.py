@@ -68,8 +68,3 @@ def strides(name: str, tensor: torch.Tensor) -> dict[str, int]:
     b, h, n, d = tensor.stride()
     assert d == 1 or tensor.shape[-1] <= 1, f"{name}'s last axis is not contiguous"
     return {f"{name}_stride_b": b, f"{name}_stride_h": h, f"{name}_stride_n": n}
-
-
-def power_of_two(n: int, minimum: int = 16) -> int:
-    """The smallest power of two that holds n and `minimum`."""
-    return max(minimum, 1 << max(n - 1, 0).bit_length())

@@ -24,6 +24,7 @@ import triton.language as tl
 from ..simulator.config import Config
 from ..simulator.errors import InputError
 from ..simulator.problem import Problem
+from ..simulator.resources import padded
 from ..simulator.variants import Variant
 from .chunked import (
     LOG2E,
@@ -36,7 +37,7 @@ from .chunked import (
     random_operands,
     state_like,
 )
-from .launch import Launch, Plan, power_of_two
+from .launch import Launch, Plan
 
 NAME = "triton-linear"
 VARIANTS = ("linear-attention", "lightning")
@@ -269,7 +270,7 @@ def chunked_launch(
     q, k, v, o = roles
     b, h, n, depth = q.shape
     values = v.shape[-1]
-    block = min(block, power_of_two(values))
+    block = min(block, padded(values))
     kind = decay_kind(tensors)
     arguments, constants = places(q=q, k=k, v=v, o=o, x=o if x is None else x)
     return Launch(
@@ -282,7 +283,7 @@ def chunked_launch(
             "tokens": n, "heads": h, "total_heads": b * h,
         },
         {
-            **constants, "DEPTH": depth, "VALUES": values, "CHUNK": config.query[0], "FEATURES": power_of_two(depth),
+            **constants, "DEPTH": depth, "VALUES": values, "CHUNK": config.query[0], "FEATURES": padded(depth),
             "BLOCK": block, "DECAY": kind, "REVERSE": reverse, "MAP_Q": maps[0], "MAP_K": maps[1],
             "MAP_V": maps[2], "HAS_FIRST": first is not None, "HAS_LAST": last is not None,
             "HAS_ROWS": rows is not None, "MAP_OUT": map_out, "PRECISION": precision(problem.dtype),
@@ -321,12 +322,12 @@ def _parallel_plan(problem: Problem, roles: tuple[torch.Tensor, ...], config: Co
     q, k, v, o = roles
     b, h, n, depth = q.shape
     kv_heads, values = k.shape[1], v.shape[-1]
-    block = min(block, power_of_two(values))
+    block = min(block, padded(values))
     blocks = triton.cdiv(values, block)
     state = torch.empty(b, kv_heads, depth, values, dtype=torch.float32, device=q.device)
     total = torch.empty(b, kv_heads, depth, dtype=torch.float32, device=q.device)
     constants = {
-        "DEPTH": depth, "VALUES": values, "CHUNK": config.query[0], "FEATURES": power_of_two(depth), "BLOCK": block,
+        "DEPTH": depth, "VALUES": values, "CHUNK": config.query[0], "FEATURES": padded(depth), "BLOCK": block,
         "PRECISION": precision(problem.dtype),
     }  # fmt: skip
     between = {"state": state, "total": total}
@@ -363,7 +364,7 @@ def plan_backward(variant: Variant, problem: Problem, tensors: dict[str, torch.T
         outputs["dinitial_state"] = state_like(q, v, dlast)
     summed: dict[str, torch.Tensor] = {}
     if "log_decay" in tensors:
-        blocks = triton.cdiv(q.shape[-1], min(block, power_of_two(q.shape[-1])))
+        blocks = triton.cdiv(q.shape[-1], min(block, padded(q.shape[-1])))
         for name in ("q", "k"):
             summed[name] = torch.empty(blocks, *q.shape[:3], dtype=torch.float32, device=q.device)
 

@@ -23,6 +23,7 @@ import triton.language as tl
 from ..simulator.config import Config
 from ..simulator.errors import InputError
 from ..simulator.problem import Problem
+from ..simulator.resources import padded
 from ..simulator.variants import Variant
 from .chunked import (
     LOG2E,
@@ -35,7 +36,7 @@ from .chunked import (
     random_log_decay,
     random_operands,
 )
-from .launch import Launch, Plan, power_of_two
+from .launch import Launch, Plan
 from .operands import normal
 
 NAME = "triton-linear"
@@ -181,14 +182,14 @@ def plan(variant: Variant, problem: Problem, tensors: dict[str, torch.Tensor], c
     weights = checked_fp32(tensors, "weights", (b, h, n, level_count(problem)))
     values, chunk = v.shape[-1], config.query[0]
     chunks = triton.cdiv(n, chunk)
-    block = min(block, power_of_two(values))
+    block = min(block, padded(values))
     blocks = triton.cdiv(values, block)
     o = torch.empty(b, h, n, values, dtype=q.dtype, device=q.device)
     segments = max(chunks - 1, 0)
     states = torch.empty(b, h, segments, depth, values, dtype=torch.float32, device=q.device)
     spans = torch.empty(b, h, segments, blocks, dtype=torch.float32, device=q.device)
     constants = {
-        "DEPTH": depth, "VALUES": values, "CHUNK": chunk, "FEATURES": power_of_two(depth), "BLOCK": block,
+        "DEPTH": depth, "VALUES": values, "CHUNK": chunk, "FEATURES": padded(depth), "BLOCK": block,
         "PRECISION": precision(problem.dtype),
     }  # fmt: skip
     shared = {"log_decay": log_decay, "states": states, "spans": spans, "tokens": n, "heads": h}

@@ -19,9 +19,10 @@ import triton.language as tl
 from ..simulator.config import Config
 from ..simulator.errors import InputError
 from ..simulator.problem import Problem
+from ..simulator.resources import padded
 from ..simulator.variants.simplicial_2 import TwoSimplicial
-from .flash import LN_2, LOG2_E, softmax_step
-from .launch import Launch, Plan, power_of_two, strides
+from .bands import LN_2, LOG2_E, softmax_step
+from .launch import Launch, Plan, strides
 from .operands import DTYPES, attention_inputs, check_operands, contiguous, normal, output_dtype, precision
 
 NAME = "triton-simplicial"
@@ -146,7 +147,7 @@ def plan(
     for name, tensor in operands.items():
         arguments |= strides(name, tensor)
     constants = {
-        "HEAD_DIM": d, "V_DIM": dv, "D": power_of_two(d), "DV": power_of_two(dv), "BM": math.prod(config.query),
+        "HEAD_DIM": d, "V_DIM": dv, "D": padded(d), "DV": padded(dv), "BM": math.prod(config.query),
         "BN": math.prod(config.key), "PACK": pack, "GROUP": h // g, "PRECISION": precision(problem.dtype),
     }  # fmt: skip
     launch = Launch(forward, (tiles * (h // pack) * b,), arguments, constants, config.warps, config.stages, main=True)

@@ -75,6 +75,14 @@ class TritonKernel(Implementation):
         """Registers of a thread; None where no estimate is made."""
         return None
 
+    def shared_refusal(self, part: Part, hardware: Hardware, config: Config) -> str | None:
+        """A sentence where a block's shared memory cannot hold the tile, by the estimate."""
+        need, limit = self.shared_memory_bytes(part, hardware, config), hardware.smem_bytes_per_block
+        if need is not None and limit is not None and need > limit:
+            return (f"tile {config} needs {need / 1024:.0f} KiB of shared memory; {hardware.name} has "
+                    f"{limit / 1024:.0f} KiB a block")  # fmt: skip
+        return None
+
     def first_config(self, part: Part, hardware: Hardware, tile: Tile | None = None) -> Config:
         """The first legal config, or the first one with this tile's sides. Raises InputError where there is none."""
         refusal = self.refuses(part, hardware, tile)

@@ -39,9 +39,9 @@ class Shape:
     """Whether K and V move by descriptors."""
 
 
-def padded(n: int) -> int:
-    """The power of two, at least 16, that a head dimension is padded to."""
-    return max(16, 1 << (n - 1).bit_length())
+def padded(n: int, smallest: int = 16) -> int:
+    """The smallest power of two that holds n and `smallest`: what a head dimension is padded to."""
+    return max(smallest, 1 << max(n - 1, 0).bit_length())
 
 
 def instruction(generation: str, rows: int) -> str | None:

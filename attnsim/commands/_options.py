@@ -93,6 +93,24 @@ def problem_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def tile_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that state a tile."""
+    options = [
+        click.option("--tile", metavar="QxK", help="Tile of flattened tokens, multiples of 16."),
+        click.option("--q-tile", metavar="AxBxC", help="Query tile along the axes."),
+        click.option("--kv-tile", metavar="AxBxC", help="Key tile along the axes."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def tile_arguments(given: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of `predict` from the options of `tile_options` (those not given are left out)."""
+    names = ("tile", "q_tile", "kv_tile")
+    return {name: parse_sides(name.replace("_", "-"), given[name]) for name in names if given.get(name) is not None}
+
+
 SIZES = ("batch", "heads", "kv_heads", "seq", "kv_len", "head_dim", "v_dim", "page_size")
 
 

@@ -14,10 +14,11 @@ from ..simulator.errors import InputError, unknown
 from ._options import (
     parse_overrides,
     parse_parameters,
-    parse_sides,
     parse_size,
     problem_arguments,
     problem_options,
+    tile_arguments,
+    tile_options,
 )
 
 if TYPE_CHECKING:
@@ -144,9 +145,7 @@ Examples:
 @problem_options
 @click.option("-p", "parameter", multiple=True, metavar="NAME=VALUE", help="A parameter of the variant.")
 @click.option("--set", "override", multiple=True, metavar="FIELD=VALUE", help="Change a number of the chip's profile.")
-@click.option("--tile", metavar="QxK", help="Tile of flattened tokens, multiples of 16.")
-@click.option("--q-tile", metavar="AxBxC", help="Query tile along the axes.")
-@click.option("--kv-tile", metavar="AxBxC", help="Key tile along the axes.")
+@tile_options
 @click.option("--warps", metavar="N", help="Warps of a block (default: the kernel's choice).")
 @click.option("--stages", metavar="N", help="Depth of the software pipeline (default: the kernel's choice).")
 @click.option("--implementation", metavar="NAME", help="The kernel (default: the fastest of ours that accepts).")
@@ -163,8 +162,7 @@ def command(variant: str, hardware: str, parameter: tuple[str, ...], override: t
 
     if form not in ("table", "json"):
         raise unknown("format", form, ("table", "json"))
-    sides = {n: parse_sides(n.replace("_", "-"), options[n]) for n in ("tile", "q_tile", "kv_tile") if options[n]}
-    arguments = {**problem_arguments(options), **parse_parameters(parameter), **sides}
+    arguments = {**problem_arguments(options), **parse_parameters(parameter), **tile_arguments(options)}
     made, sizes, asked = split_arguments(variant, {**arguments, "implementation": options["implementation"]})
     chip = load_hardware(hardware, parse_overrides(override))
     check_target(chip)

@@ -10,10 +10,11 @@ from ..simulator.errors import InputError, unknown
 from ._options import (
     parse_overrides,
     parse_parameters,
-    parse_sides,
     parse_time,
     problem_arguments,
     problem_options,
+    tile_arguments,
+    tile_options,
     write_output,
 )
 
@@ -56,9 +57,7 @@ def collect(variants: tuple[str, ...], options: dict[str, Any]) -> tuple[list[An
         if "kv_len" not in given:
             arguments.pop("kv_len", None)
     arguments.update(given)
-    for name in ("tile", "q_tile", "kv_tile"):
-        if options.get(name) is not None:
-            arguments[name] = parse_sides(name.replace("_", "-"), options[name])
+    arguments |= tile_arguments(options)
     if options.get("implementation") is not None:
         arguments["implementation"] = options["implementation"]
     if options.get("layer"):
@@ -97,9 +96,7 @@ Examples:
 @problem_options
 @click.option("-p", "parameter", multiple=True, metavar="NAME=VALUE", help="A parameter of the variant.")
 @click.option("--set", "override", multiple=True, metavar="FIELD=VALUE", help="Change a number of the chip's profile.")
-@click.option("--tile", metavar="QxK", help="Tile of flattened tokens, multiples of 16.")
-@click.option("--q-tile", metavar="AxBxC", help="Query tile along the axes.")
-@click.option("--kv-tile", metavar="AxBxC", help="Key tile along the axes.")
+@tile_options
 @click.option("--implementation", metavar="NAME", help="The kernel to predict (default: the fastest that accepts).")
 @click.option("--preset", metavar="NAME", help="A real workload.")
 @click.option("--config", metavar="FILE", help="A Hugging Face config.json.")

@@ -11,7 +11,7 @@ from ..graph import Part
 from ..hardware import Hardware
 from ..tiling import Tile
 from . import BANDS
-from .triton_flash import Sides, TritonFlash, shared_refusal
+from .triton_flash import Sides, TritonFlash
 
 OWN: dict[tuple[str, int, bool], tuple[Sides, ...]] = {
     ("wgmma", 64, True): ((64, 64, 4, 1), (32, 64, 4, 1)),
@@ -53,7 +53,7 @@ class TritonBlockSparse(TritonFlash):
         return super().refuses_config(part, hardware, config)
 
     def tiles(self, part: Part, hardware: Hardware) -> tuple[Tile, ...]:
-        fits = (c for c in self.candidates(part, hardware) if shared_refusal(self, part, hardware, c) is None)
+        fits = (c for c in self.candidates(part, hardware) if self.shared_refusal(part, hardware, c) is None)
         return tuple(dict.fromkeys(Tile(c.query, c.key) for c in fits))
 
     def options(self, first: Config, part: Part, hardware: Hardware) -> list[Config]:

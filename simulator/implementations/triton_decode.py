@@ -9,6 +9,7 @@ from ..graph import Part
 from ..hardware import Hardware
 from ..masks import BandMask
 from ..problem import DTYPE_BITS
+from ..resources import padded
 from ..schedule.split_kv import MAX_SPLITS, splits
 from ..tiling import Tile, tile_attention
 from . import SplitKV, largest
@@ -28,11 +29,6 @@ def smallest_side(dtype: str) -> int:
     return 32 if DTYPE_BITS[dtype] == 8 else 16
 
 
-def power_of_two(n: int, smallest: int = 16) -> int:
-    """The smallest power of two that holds n and `smallest`."""
-    return max(smallest, 1 << max(n - 1, 0).bit_length())
-
-
 def split_depth(depth: int, shared_width: int | None = None, smallest: int = 16) -> tuple[int, int]:
     """(columns, further columns) that hold head_dim, both powers of two that a dot takes, the second may be 0.
 
@@ -45,11 +41,11 @@ def split_depth(depth: int, shared_width: int | None = None, smallest: int = 16)
 
     if shared_width is not None:
         rest = depth - shared_width
-        return power_of_two(shared_width, smallest), power_of_two(rest, smallest) if rest > 0 else 0
-    whole = power_of_two(depth, smallest)
+        return padded(shared_width, smallest), padded(rest, smallest) if rest > 0 else 0
+    whole = padded(depth, smallest)
     first = max(smallest, 1 << (depth.bit_length() - 1))
-    if depth > first and first + power_of_two(depth - first, smallest) < whole:
-        return first, power_of_two(depth - first, smallest)
+    if depth > first and first + padded(depth - first, smallest) < whole:
+        return first, padded(depth - first, smallest)
     return whole, 0
 
 
@@ -263,7 +259,7 @@ class TritonDecode(SplitKV, TritonKernel):
         """The block of a config, as the kernel lays it out."""
         smallest = smallest_side(part.dtype)
         first, rest = split_depth(int(part.depth), int(part.width) if part.shared_kv else None, smallest)
-        width = 0 if part.shared_kv else power_of_two(int(part.width))
+        width = 0 if part.shared_kv else padded(int(part.width))
         wide = {"hopper": "wgmma", "blackwell": "tcgen05"}.get(hardware.generation)
         many = config.query[0] >= WIDE_ROWS and part.dtype != "fp32"
         stored, multiplied = (max(int(DTYPE_BITS[dtype]) // 8, 1) for dtype in (part.kv_dtype, part.dtype))

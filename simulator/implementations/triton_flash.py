@@ -80,17 +80,6 @@ def shape(part: Part, config: Config, listed: bool = False) -> resources.Shape:
     )  # fmt: skip
 
 
-def shared_refusal(
-    kernel: TritonKernel, part: Part, hardware: Hardware, config: Config
-) -> str | None:  # fmt: skip
-    """A sentence where a block's shared memory or tensor memory cannot hold the tile."""
-    need, limit = kernel.shared_memory_bytes(part, hardware, config), hardware.smem_bytes_per_block
-    if need is not None and limit is not None and need > limit:
-        return (f"tile {config} needs {need / 1024:.0f} KiB of shared memory; {hardware.name} has "
-                f"{limit / 1024:.0f} KiB a block")  # fmt: skip
-    return None
-
-
 class TritonFlash(TritonKernel):
     name = "triton-flash"
     title = "attnsim Triton flash kernel"
@@ -144,7 +133,7 @@ class TritonFlash(TritonKernel):
         columns = resources.tensor_memory_columns(hardware.generation, shape(part, config, self.listed))
         if columns > 512 and not part.backward:
             return f"tile {config} needs {columns} columns of tensor memory; {hardware.name} has 512"
-        return shared_refusal(self, part, hardware, config)
+        return self.shared_refusal(part, hardware, config)
 
     def candidates(self, part: Part, hardware: Hardware) -> tuple[Config, ...]:
         depth, width = (resources.padded(int(largest(x))) for x in (part.depth, part.width))

@@ -15,7 +15,7 @@ from ..hardware import Hardware
 from ..problem import DTYPE_BITS
 from ..tiling import Tile
 from . import largest
-from .triton_flash import GENERATIONS, shared_refusal
+from .triton_flash import GENERATIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ class TritonLinear(TritonKernel):
         if not isinstance(tile, Config):  # what is predicted of kernels of this kind, not of ours alone
             return None
         refusal = self.refuses_sides(part, tile) or operand_refusal(self.name, part, hardware)
-        return refusal or shared_refusal(self, part, hardware, tile)
+        return refusal or self.shared_refusal(part, hardware, tile)
 
     def refuses_sides(self, part: Part, config: Config) -> str | None:
         """What is wrong with a config on any chip."""

@@ -84,10 +84,8 @@ class TritonSimplicial(TritonKernel):
                     f"up to the {rows} rows of the tile")  # fmt: skip
         if config.persistent or config.tma or config.warp_specialize or config.permuted or config.splits > 1:
             return f"{self.name} has no persistent, tma, warp_specialize, permuted or split tiles"
-        need, limit = self.shared_memory_bytes(part, hardware, config), hardware.smem_bytes_per_block
-        if need is not None and limit is not None and need > limit:
-            return (f"tile {config} needs {need / 1024:.0f} KiB of shared memory; {hardware.name} has "
-                    f"{limit / 1024:.0f} KiB a block")  # fmt: skip
+        if (refusal := self.shared_refusal(part, hardware, config)) is not None:
+            return refusal
         held = rows * (2 * resources.padded(int(largest(part.width))) + columns) // (32 * config.warps)
         if resources.instruction(hardware.generation, rows) is not None and held > MOST_HELD:
             return f"tile {config}: a thread would hold {held} sums and scores; {MOST_HELD} fit its registers"

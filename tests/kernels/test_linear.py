@@ -14,11 +14,11 @@ from attnsim import InputError
 from attnsim.kernels import linear
 from attnsim.kernels.chunked import random_log_decay
 from attnsim.kernels.interpret import Counted, counting
-from attnsim.kernels.launch import power_of_two
 from attnsim.kernels.reference import linear as reference
 from attnsim.simulator.hardware import Hardware
 from attnsim.simulator.implementations.triton_linear import IMPLEMENTATION
 from attnsim.simulator.problem import Problem
+from attnsim.simulator.resources import padded
 from attnsim.simulator.variants import Variant
 
 from .linear_cases import Tensors, bytes_of, case, check, config, rounded, tiled
@@ -197,7 +197,7 @@ def test_counts_of_padded_sizes(seq: int, head_dim: int, v_dim: int, counted: Co
     t = operands("none", variant, problem)
     linear.plan(variant, problem, t, config(c, block)).run()
     heads, chunks = heads_and_chunks(problem, c)
-    f, blocks = power_of_two(head_dim), -(-v_dim // block)
+    f, blocks = padded(head_dim), -(-v_dim // block)
     each = blocks * (2 * c * c * (f + block) + 4 * c * f * block)
     assert sum(counted.dot_flops.values()) == heads * chunks * each
     model = tiled(variant, problem).counts
