@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from .errors import InputError
 from .graph import Part
@@ -51,21 +51,40 @@ def is_power_of_two(n: int) -> bool:
     return n > 0 and n & (n - 1) == 0
 
 
-class TritonKernel(Implementation):
-    """One of our own kernels: its default space of configs, its one legality function, its resource estimates.
+class Tunable(Implementation):
+    """A kernel that can be run with tiles of the caller's choice: its configs and its one legality function.
 
-    `refuses(part, hardware, tile)` of the base class is that legality function: given a Config it also says why
-    the launch options, shared memory or registers do not fit. Subclasses add to `refuses_more` and state `configs`,
-    `shared_memory_bytes` and `registers`.
+    `refuses(part, hardware, tile)` of the base class is that legality function. Subclasses state `candidates`.
     """
 
-    def configs(self, part: Part, hardware: Hardware) -> tuple[Config, ...]:
+    config_type: ClassVar[type[Any]] = Tile
+    """The class of its configs."""
+
+    def configs(self, part: Part, hardware: Hardware) -> tuple[Any, ...]:
         """The default space: legal configs for this part on this chip, the kernel's first choice first."""
         return tuple(c for c in self.candidates(part, hardware) if self.refuses(part, hardware, c) is None)
 
-    def candidates(self, part: Part, hardware: Hardware) -> tuple[Config, ...]:
+    def candidates(self, part: Part, hardware: Hardware) -> tuple[Any, ...]:
         """Configs that the default space is sifted from."""
         raise TypeError(f"{self.name} states no configs")
+
+    def offers(self, part: Part, hardware: Hardware, config: Any) -> bool:
+        """Whether a legal combination of the candidates' values is worth trying too."""
+        return True
+
+
+class TritonKernel(Tunable):
+    """One of our own kernels: its default space of configs, its one legality function, its resource estimates.
+
+    Given a Config its legality function also says why the launch options, shared memory or registers do not fit.
+    Subclasses add to `refuses_more` and state `candidates`, `shared_memory_bytes` and `registers`.
+    """
+
+    config_type: ClassVar[type[Any]] = Config
+
+    def offers(self, part: Part, hardware: Hardware, config: Any) -> bool:
+        """No: combinations that are no candidates may spill, which only the compiler can tell."""
+        return False
 
     def shared_memory_bytes(self, part: Part, hardware: Hardware, config: Config) -> int | None:
         """Shared memory of a block, as the compiler allocates it; None where no estimate is made."""
@@ -97,7 +116,8 @@ class TritonKernel(Implementation):
         legal = [c for c, reason in reasons if reason is None]
         if not legal:
             raise InputError(str(reasons[0][1]) if reasons else f"{self.name} has no config for this problem")
-        return legal[0]
+        first: Config = legal[0]
+        return first
 
     def with_tile(self, part: Part, hardware: Hardware, tile: Tile) -> Config:
         """A tile outside the default space, with launch options the kernel would give it."""

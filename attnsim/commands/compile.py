@@ -45,37 +45,6 @@ def check_target(hardware: Hardware) -> None:
         raise InputError(f"no kernels are compiled for {given}; allowed: chips of {allowed}")
 
 
-def pick(variant: Variant, problem: Problem, hardware: Hardware, choice: Choice) -> TritonKernel:
-    """The kernel of ours that was asked for, or the one predicted to be fastest of those that take the problem.
-
-    Raises InputError with the reason of each where none does.
-    """
-    from ..simulator import implementations
-    from ..simulator.config import TritonKernel
-    from ..simulator.predict import Choice, evaluate
-
-    ours = [i for i in map(implementations.get, implementations.names()) if isinstance(i, TritonKernel)]
-    if choice.implementation is not None:
-        found = implementations.get(choice.implementation)
-        if not isinstance(found, TritonKernel):
-            raise InputError(f"{found.name} is not one of attnsim's kernels, which can be compiled: "
-                             f"{', '.join(i.name for i in ours)}")  # fmt: skip
-        return found
-    part = variant.graph(problem).main
-    reasons = {i: i.refuses(part, hardware, choice.tile) for i in ours}
-    taking = [i for i, reason in reasons.items() if reason is None]
-    if not taking:
-        why = "; ".join(map(str, reasons.values()))
-        raise InputError(f"no kernel here runs {variant.id} on {hardware.name}: {why}")
-
-    def order(kernel: TritonKernel) -> tuple[float, bool]:
-        """Predicted time; of equal ones the kernel made for such masks comes before the one for any."""
-        time_s = evaluate(variant, problem, hardware, Choice(choice.tile, kernel.name)).chosen.time_s
-        return float("inf") if time_s is None else float(time_s), kernel.mask_kinds is None
-
-    return min(taking, key=order) if len(taking) > 1 else taking[0]
-
-
 def configured(
     kernel: TritonKernel, variant: Variant, problem: Problem, hardware: Hardware, choice: Choice, given: dict[str, Any]
 ) -> Config:
@@ -157,7 +126,9 @@ def command(variant: str, hardware: str, parameter: tuple[str, ...], override: t
     Prints registers, spills, shared memory and what one iteration of the main loop does, beside what the model counts
     for one visited tile.
     """
+    from ..autotune.task import pick
     from ..simulator.api import load_hardware, make_choice, split_arguments
+    from ..simulator.config import TritonKernel
     from ..simulator.problem import Problem
 
     if form not in ("table", "json"):
@@ -168,7 +139,7 @@ def command(variant: str, hardware: str, parameter: tuple[str, ...], override: t
     check_target(chip)
     problem = made.prepare(Problem.make(**sizes))
     choice = make_choice(len(problem.shape), asked)
-    kernel = pick(made, problem, chip, choice)
+    kernel = pick(made, problem, chip, choice, TritonKernel)
     config = configured(kernel, made, problem, chip, choice, options)
     model = model_of(kernel, made, problem, chip, config)
     found = compiled(kernel, made, sizes, config, chip.target)

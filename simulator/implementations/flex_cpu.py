@@ -5,13 +5,16 @@ Any mask on flattened tokens (torch/_inductor/kernel/flex, the C++ template); bl
 
 from __future__ import annotations
 
+from ..config import Tunable
 from ..graph import Part
 from ..hardware import Hardware
 from ..tiling import Tile
-from . import Implementation
+
+SIDES = (128, 64, 32, 256)
+"""Queries and keys of a block of the mask, torch's own choice first."""
 
 
-class FlexCpu(Implementation):
+class FlexCpu(Tunable):
     name = "flex-cpu"
     title = "flex_attention on the host"
     source = "pytorch/pytorch, torch/_inductor/kernel/flex"
@@ -22,6 +25,14 @@ class FlexCpu(Implementation):
 
     def tiles(self, part: Part, hardware: Hardware) -> tuple[Tile, ...]:
         return (Tile((128,), (128,)), Tile((64,), (64,)))
+
+    def candidates(self, part: Part, hardware: Hardware) -> tuple[Tile, ...]:
+        return tuple(Tile((query,), (key,)) for query in SIDES for key in SIDES)
+
+    def refuses_more(self, part: Part, hardware: Hardware, tile: Tile | None) -> str | None:
+        if tile is not None and len(tile.query) > 1:
+            return f"{self.name} has blocks of flattened tokens"
+        return None
 
 
 IMPLEMENTATION = FlexCpu()

@@ -7,6 +7,7 @@ A chunk is the variant's own parameter; a config adds how many columns of v a pr
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from .. import resources
 from ..config import Config, TritonKernel, is_power_of_two, launch_refusal, operand_refusal
@@ -125,6 +126,7 @@ class TritonLinear(TritonKernel):
     source = "attnsim.kernels.linear, delta, log_linear; chunk sizes of fla-org/flash-linear-attention"
     generations = GENERATIONS
     part_styles = ("chunked",)
+    config_type: ClassVar[type[Any]] = ChunkConfig
     dtypes = ("fp16", "bf16", "tf32", "fp32", "fp8", "fp8_e4m3", "fp8_e5m2")
     head_dims = (8, 512)
 
