@@ -144,7 +144,8 @@ def pick(variant: Variant, problem: Problem, hardware: Hardware, choice: Choice,
 
     Raises InputError with the reason of each where none does.
     """
-    ours = [i for i in map(implementations.get, implementations.names()) if isinstance(i, kind)]
+    known = map(implementations.get, implementations.names())
+    ours = [i for i in known if isinstance(i, kind) and i.generations]  # others' kernels are asked for by name
     if choice.implementation is not None:
         found = implementations.get(choice.implementation)
         if not isinstance(found, kind):

@@ -40,6 +40,16 @@ class Config(Tile):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class ChunkConfig(Config):
+    """Of a chunked kernel: both sides are the chunk. value_block: columns of v that one program keeps a state for."""
+
+    value_block: int = 64
+
+    def __str__(self) -> str:
+        return f"{Config.__str__(self)} value_block={self.value_block}"
+
+
 MOST_TOKENS = 512
 """Tokens along a side of a tile: more than any chip's shared memory holds with a head dimension of 128."""
 FLAGS = ("persistent", "tma", "warp_specialize", "permuted")
@@ -81,6 +91,8 @@ class TritonKernel(Tunable):
     """
 
     config_type: ClassVar[type[Any]] = Config
+    repeats_rows: ClassVar[bool] = False
+    """Whether warps beyond one for 16 rows repeat the work of others: older versions of Triton share out rows alone."""
 
     def offers(self, part: Part, hardware: Hardware, config: Any) -> bool:
         """No: combinations that are no candidates may spill, which only the compiler can tell."""

@@ -15,6 +15,7 @@ from .algebra import Number, maximum, minimum, where
 from .bounds import Bound, floor
 from .calibration import Constants
 from .calibration import load as load_constants
+from .config import Config
 from .counts import Counts, counts
 from .errors import InputError
 from .graph import Graph
@@ -22,6 +23,7 @@ from .hardware import Hardware
 from .implementations import Implementation
 from .problem import Problem, nbytes
 from .schedule import Term, Walk, attention, dense, recurrent, split_kv
+from .schedule.residency import residency
 from .tiling import Tile, TiledPart, default_tile, tile_parts, total_counts
 from .variants import Variant
 
@@ -75,7 +77,7 @@ def _launch_s(hardware: Hardware) -> float:
 
 
 def _part_time(
-    tiled: TiledPart, bound: Bound, hardware: Hardware, implementation: Implementation | None,
+    tiled: TiledPart, tile: Tile, bound: Bound, hardware: Hardware, implementation: Implementation | None,
     constants: Constants | None, cache: str, style: str,
 ) -> tuple[Number, list[Term]] | None:  # fmt: skip
     """Schedule of one part: seconds and terms over its own floor, without launch."""
@@ -86,12 +88,13 @@ def _part_time(
     elif constants is None or implementation is None:
         return None
     elif part.style == "chunked":
-        done = recurrent.climb(walk, tiled, hardware, constants, cache)
+        done = recurrent.climb(walk, tiled, hardware, constants, cache, tile)
     elif style == "split_kv":
-        done = split_kv.climb(walk, tiled, hardware, constants, cache)
+        done = split_kv.climb(walk, tiled, hardware, constants, cache, residency(implementation, tiled, hardware))
     else:
         masked = implementation.masked(part, tiled.tile)
-        done = attention.climb(walk, tiled, hardware, constants, cache, masked)
+        launched = residency(implementation, tiled, hardware)
+        done = attention.climb(walk, tiled, hardware, constants, cache, masked, launched)
     return (walk.level, walk.terms) if done else None
 
 
@@ -105,7 +108,7 @@ def _merge(terms: list[Term]) -> tuple[Term, ...]:
 
 
 def _schedule(
-    graph: Graph, parts: tuple[TiledPart, ...], bound: Bound, hardware: Hardware,
+    graph: Graph, parts: tuple[TiledPart, ...], tile: Tile, bound: Bound, hardware: Hardware,
     implementation: Implementation, constants: Constants | None, problem: Problem, extra: Counts | None,
 ) -> tuple[Number, tuple[Term, ...]] | None:  # fmt: skip
     """Seconds and terms of the whole call over the floor of its tiles."""
@@ -117,7 +120,7 @@ def _schedule(
         style = "split_kv" if implementation.splits_keys else "attention"
         if own is None:
             return None
-        timed = _part_time(tiled, own, hardware, implementation, constants, problem.cache, style)
+        timed = _part_time(tiled, tile, own, hardware, implementation, constants, problem.cache, style)
         if timed is None:
             return None
         level = level + timed[0]
@@ -157,7 +160,7 @@ def candidates_for(
         if refusal:
             refusals.append(refusal)
             continue
-        if choice.tile is not None and main.mask is not None:
+        if choice.tile is not None and (main.mask is not None or isinstance(choice.tile, Config)):
             tiles: tuple[Tile, ...] = (choice.tile,)
         else:
             tiles = implementation.tiles(main, hardware)
@@ -196,7 +199,7 @@ def evaluate(variant: Variant, problem: Problem, hardware: Hardware, choice: Cho
         constants = load_constants(
             implementation.calibration or implementation.name, hardware.generation, problem.direction
         )
-        timed = bound and _schedule(graph, parts, bound, hardware, implementation, constants, problem, extra)
+        timed = bound and _schedule(graph, parts, tile, bound, hardware, implementation, constants, problem, extra)
         time_s, terms = timed if timed else (None, ())
         evaluated.append(Candidate(implementation, tile, constants, parts, total, bound, time_s, terms))
     tiles_s, best = _settle(evaluated)

@@ -8,6 +8,10 @@ and on the other NVIDIA generations, `mma.sync` reads registers. No estimate is 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .hardware import Hardware
 
 AGREED = (126, 126)
 """Configs of the default spaces of the flash, block-sparse and neighbourhood kernels on sm_90 and sm_100 (16-bit
@@ -122,3 +126,40 @@ def registers(generation: str, s: Shape, backward: bool) -> int | None:
     used += copied * (s.rows if backward else s.columns) * s.depth / threads
     used += (mask if s.masked else 0) + (listed if s.listed else 0)
     return min(round(used), 255)
+
+
+def assumed_registers(
+    generation: str, rows: int, columns: int, depth: int, width: int, threads: int, element_bytes: int,
+    converted: bool = False,
+) -> int:  # fmt: skip
+    """Registers that a thread of any Triton forward block would use if it could have as many as it wants.
+
+    Its shares of the result, of the scores in fp32 and once more as operands, of the queries where they are no operands
+    in shared memory, of keys and values on their way to a wider type (`converted`), and 40 for the rest. Agrees with
+    the spills that published landscapes report (`tests/autotune/test_landscapes.py`).
+    """
+    held = rows * (width + columns * (1 + element_bytes / 4))
+    if INSTRUCTION_OF.get(generation) not in ("wgmma", "tcgen05"):
+        held += rows * depth * element_bytes / 4
+    if converted:
+        held += columns * max(depth, width) * element_bytes / 4
+    return round(40 + held / threads)
+
+
+def resident_blocks(hardware: Hardware, warps: int, registers: int | None, shared_memory_bytes: int | None) -> int:
+    """Blocks that a compute unit holds at a time: the least that warps, registers and shared memory leave; at least 1.
+
+    Registers are given out to warps in units of 256, to a thread in eights (CUDA's occupancy rules; AMD's waves take
+    theirs in eights too). NVIDIA chips reserve 1 KiB of shared memory a block.
+    """
+    limits: list[float] = [hardware.blocks_per_sm or 32]
+    if hardware.warps_per_sm:
+        limits.append(hardware.warps_per_sm // warps)
+    if registers and hardware.registers_per_sm:
+        lanes = int(hardware.warp_size or 32)
+        a_warp = -(-(-(-registers // 8) * 8 * lanes) // 256) * 256
+        limits.append(hardware.registers_per_sm // a_warp // warps)
+    if shared_memory_bytes and hardware.smem_bytes_per_sm:
+        reserved = 1024 if hardware.vendor == "nvidia" else 0
+        limits.append(hardware.smem_bytes_per_sm // (shared_memory_bytes + reserved))
+    return max(1, int(min(limits)))

@@ -35,10 +35,12 @@ Examples:
   attnsim validate --data silicon
   attnsim validate --data silicon --chip h100,b200 --op context,decode --framework vllm --split held-out
   attnsim validate --data silicon --chip l40s --format json --output l40s.json
+  attnsim validate --data landscapes:published.csv
 """
 )
 @click.option("--data", default="silicon", show_default=True, help="Where measurements come from: silicon, the public "
-              "latency tables of aiconfigurator-core (pip install 'attnsim[silicon]').")  # fmt: skip
+              "latency tables of aiconfigurator-core (pip install 'attnsim[silicon]'), or landscapes:FILE, measured "
+              "times of many tiles (a CSV table of published ones, a recording, or a folder of them).")  # fmt: skip
 @click.option("--chip", metavar="NAME,..", help="Only these chips.")
 @click.option(
     "--op", metavar="NAME,..", help="Only these operations: context, encoder, decode, mla-context, mla-decode."
@@ -57,10 +59,20 @@ def command(
     A row per chip, framework, operation and split: how many rows, how many of them are faster than roofline or tiles
     (there must be none), and how far the predicted latency is off. Rows known to be wrong are excluded by name.
     """
-    if data != "silicon":
-        raise unknown("data", data, ("silicon",))
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
+    source, _, path = data.partition(":")
+    if source == "landscapes":
+        if not path:
+            raise InputError("data landscapes names no file; allowed: landscapes:FILE.csv")
+        if any(option is not None for option in (chip, op, framework, split)):
+            raise InputError("--chip, --op, --framework and --split choose rows of silicon, not of landscapes")
+        from ._landscapes import rendered
+
+        write_output(rendered(path, form), output)
+        return
+    if data != "silicon":
+        raise unknown("data", data, ("silicon", "landscapes:FILE"))
     operations = names("--op", op)
     from ..autotune import validate
 

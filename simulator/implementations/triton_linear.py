@@ -6,28 +6,16 @@ A chunk is the variant's own parameter; a config adds how many columns of v a pr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from .. import resources
-from ..config import Config, TritonKernel, is_power_of_two, launch_refusal, operand_refusal
+from ..config import ChunkConfig, Config, TritonKernel, is_power_of_two, launch_refusal, operand_refusal
 from ..graph import Part
 from ..hardware import Hardware
 from ..problem import DTYPE_BITS
 from ..tiling import Tile
 from . import largest
 from .triton_flash import GENERATIONS
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkConfig(Config):
-    """Both sides are the chunk. value_block: columns of v that one program keeps a state for."""
-
-    value_block: int = 64
-
-    def __str__(self) -> str:
-        return f"{Config.__str__(self)} value_block={self.value_block}"
-
 
 SPACE: dict[tuple[str, int], tuple[tuple[int, int], ...]] = {
     ("wgmma", 64): ((64, 4), (64, 8), (32, 4)),

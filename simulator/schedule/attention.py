@@ -15,6 +15,7 @@ from ..calibration import Constants
 from ..hardware import Hardware
 from ..tiling import TiledPart
 from . import Walk
+from .residency import Residency
 from .waves import filled
 
 
@@ -26,11 +27,16 @@ class TileClocks:
     softmax: Number
     mask: Number
 
-    def busy(self, constants: Constants) -> Number:
-        """With the shorter of matrix and softmax partly hidden behind the longer."""
-        longer = maximum(self.matrix, self.softmax)
-        shorter = minimum(self.matrix, self.softmax)
-        return longer + constants.softmax_exposed * shorter + constants.tile_clocks
+    def busy(self, constants: Constants, launched: Residency | None = None) -> Number:
+        """With the shorter of matrix and softmax partly hidden behind the longer, and what the launch options add."""
+        matrix, softmax = self.matrix, self.softmax
+        if launched is not None:
+            matrix = maximum(matrix, launched.operand_clocks / constants.matrix_efficiency)
+            softmax = softmax + launched.rescaling
+        clocks = maximum(matrix, softmax) + constants.softmax_exposed * minimum(matrix, softmax)
+        if launched is not None:
+            clocks = clocks * launched.repeated * (1 + launched.waiting) + launched.tile_clocks
+        return clocks + constants.tile_clocks
 
 
 def tile_clocks(tiled: TiledPart, hardware: Hardware, constants: Constants) -> TileClocks | None:
@@ -82,7 +88,10 @@ def memory_time(tiled: TiledPart, hardware: Hardware, cache: str) -> Number:
     return seconds
 
 
-def climb(walk: Walk, tiled: TiledPart, hardware: Hardware, constants: Constants, cache: str, masked: str) -> bool:
+def climb(
+    walk: Walk, tiled: TiledPart, hardware: Hardware, constants: Constants, cache: str, masked: str,
+    launched: Residency | None = None,
+) -> bool:  # fmt: skip
     """Add this part's terms to the walk. False where the chip's numbers do not suffice."""
     clocks = tile_clocks(tiled, hardware, constants)
     summary = tiled.summary
@@ -99,6 +108,9 @@ def climb(walk: Walk, tiled: TiledPart, hardware: Hardware, constants: Constants
     walk.raise_to("rate", rate, "sustained clock, and the share of its peak that the inner loop reaches")
     busy = clocks.busy(constants)
     walk.raise_to("exposed_softmax", busy * share, "matrix and softmax of a tile overlap only in part")
+    if launched is not None:
+        busy = maximum(busy, clocks.busy(constants, launched))
+        walk.raise_to("launch_options", busy * share, "too few warps to hide latency, repeated work, spilled registers")
     per_row = summary.visited / maximum(summary.query_tiles, 1)
     # Full tiles are masked only by kernels that do not tell them apart.
     share_masked = {"all": 1.0, "none": 0.0}.get(masked, summary.partial / maximum(summary.visited, 1))
