@@ -116,6 +116,12 @@ each element copied, for a mask, and for lists. Least squares over what triton 3
 
 def registers(generation: str, s: Shape, backward: bool) -> int | None:
     """Registers of a thread, from the elements it holds; at most 255."""
+    wanted = registers_wanted(generation, s, backward)
+    return None if wanted is None else min(round(wanted), 255)
+
+
+def registers_wanted(generation: str, s: Shape, backward: bool) -> float | None:
+    """The same without an end: above 250 the compiler spills (see `TritonFlash.offers`)."""
     found = REGISTERS.get((INSTRUCTION_OF.get(generation, ""), backward))
     if found is None:
         return None
@@ -124,8 +130,7 @@ def registers(generation: str, s: Shape, backward: bool) -> int | None:
     held = s.columns * (s.depth + s.width) if backward else s.rows * s.width
     used = base + accumulator * held / threads + score * s.rows * s.columns / threads
     used += copied * (s.rows if backward else s.columns) * s.depth / threads
-    used += (mask if s.masked else 0) + (listed if s.listed else 0)
-    return min(round(used), 255)
+    return used + (mask if s.masked else 0) + (listed if s.listed else 0)
 
 
 def assumed_registers(

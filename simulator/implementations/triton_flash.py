@@ -59,6 +59,11 @@ BACKWARD: dict[tuple[str, int], tuple[Sides, ...]] = {
     ("mfma", 128): ((16, 64, 4, 1), (16, 32, 2, 1)),
     ("mfma", 256): ((16, 32, 4, 1),),
 }  # fmt: skip
+MOST_REGISTERS, MOST_PERSISTENT = 230.0, 190.0
+"""Registers that a thread of a tile outside the default spaces may want by the estimate; of a persistent block without
+descriptors, and with two stages only. Of 1,196 forward tiles for sm_90 and sm_100 (triton 3.9: this kernel, the
+block-sparse and the neighbourhood one, head_dim 64 and 128, 4 and 8 warps, 2 to 4 stages) the first plain one to spill
+wants 251, the first persistent one with descriptors 242, without them and with two stages 205."""
 MOST_HELD = 128
 """Elements of scores or of the result that a thread can hold without spills, of its 255 registers."""
 WIDE: tuple[Sides, ...] = ((32, 32, 4, 2), (16, 32, 4, 2), (16, 16, 4, 2))
@@ -157,6 +162,20 @@ class TritonFlash(TritonKernel):
         if 1 < group <= math.prod(first.query):
             found.append(replace(first, packed_heads=group))
         return found
+
+    def offers(self, part: Part, hardware: Hardware, config: Any) -> bool:
+        """Forward tiles whose registers are known to suffice: on Hopper and data-centre Blackwell, head_dim up to 128,
+        operands of 16 bits, no packed heads, tokens in place."""
+        taken = shape(part, config, self.listed)
+        known = resources.instruction(hardware.generation, taken.rows) in ("wgmma", "tcgen05")
+        plain = config.packed_heads == 1 and not config.permuted and not part.backward
+        if not (known and plain and DTYPE_BITS[part.dtype] == 16 and max(taken.depth, taken.width) <= 128):
+            return False
+        wanted = resources.registers_wanted(hardware.generation, taken, False)
+        assert wanted is not None
+        if config.persistent and not config.tma:
+            return hardware.generation == "hopper" and config.stages == 2 and wanted <= MOST_PERSISTENT
+        return wanted <= MOST_REGISTERS
 
     def shared_memory_bytes(self, part: Part, hardware: Hardware, config: Config) -> int | None:
         estimate = resources.backward_shared_bytes if part.backward else resources.forward_shared_bytes

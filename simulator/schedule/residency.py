@@ -26,6 +26,9 @@ by 4 on an A100, 128 rows by 16 warps 2.05 times as long as by 8 on an H100."""
 LATENCY = 0.3
 """Of a tile's time what one warp a scheduler waits for itself; it falls with the square of the warps: on an A100 blocks
 of 4 warps alone on their unit take 1.32 times as long as two together, which take 1.02 times as long as three."""
+SHARED_ROWS = 1.15
+"""Times that a tile takes whose rows are shared by warps, as newer versions of Triton do it: row maxima, sums and
+probabilities pass through shared memory (seen in compiled code; the time is an estimate)."""
 WIDE_WARP = 1.15
 """Times that warps of 32 rows and more take with `mma`, whose operands and results they hold: 128 rows by 4 warps
 against 8 on an A100."""
@@ -46,6 +49,9 @@ scale, pack."""
 COPIED_AGAIN = 0.08
 """More time where keys that land in registers are pipelined too: converted ones pass through shared memory twice, and
 on AMD chips one stage is the best of nearly all published tiles."""
+UNPROVEN = 0.03
+"""More time for each of persistent blocks, descriptors, specialised warps: no published landscape shows their gain, so
+that of equal tiles the plain one comes first."""
 USUAL_KEYS = 128
 """Keys of the tiles for which constants state the vector slots of a pair: every tile multiplies the whole result."""
 OVERLAPPED = 1.25
@@ -120,9 +126,10 @@ def registers(kernel: TritonKernel, tiled: TiledPart, hardware: Hardware, config
 
 def repeated(kernel: TritonKernel, kept: int, config: Config, instruction: str, converted: bool) -> float:
     """Times that a tile's work is done, or its equivalent: `kept` rows (keys, backward) are shared out to warps."""
-    times = 1.0
-    if kernel.repeats_rows and instruction != "tcgen05":
-        times = max(times, ROWS_A_WARP * config.warps / kept)
+    times = 1.0 + UNPROVEN * (config.persistent + config.tma + config.warp_specialize)
+    if ROWS_A_WARP * config.warps > kept:
+        repeats = kernel.repeats_rows and instruction != "tcgen05"
+        times *= ROWS_A_WARP * config.warps / kept if repeats else SHARED_ROWS
     if config.stages > 1 and (converted or instruction == "mfma"):
         times *= 1 + COPIED_AGAIN
     wide = kept >= 2 * ROWS_A_WARP * config.warps
