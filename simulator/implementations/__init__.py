@@ -58,6 +58,8 @@ class Implementation:
     splits_keys: ClassVar[bool] = False
     mask_kinds: ClassVar[frozenset[str] | None] = None
     """Names of mask classes it can run; None: any."""
+    two_keys: ClassVar[bool] = False
+    """Whether a score is of a query and two keys (2-simplicial attention) in place of one."""
     calibration: ClassVar[str] = ""
     """The implementation whose calibrated constants it shares; empty: its own."""
 
@@ -74,6 +76,8 @@ class Implementation:
             return f"{self.name} takes head_dim {low} to {high}, not {int(largest(part.depth))}"
         if part.dtype not in self.dtypes:
             return f"{self.name} takes {', '.join(self.dtypes)} operands, not {part.dtype}"
+        if bool(part.query_heads) != self.two_keys:
+            return f"{self.name} computes scores of a query and {'two keys' if self.two_keys else 'one key'}"
         kind = type(part.mask).__name__
         if self.mask_kinds is not None and part.mask is not None and kind not in self.mask_kinds:
             return f"{self.name} cannot express this variant's mask"

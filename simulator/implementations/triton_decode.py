@@ -213,8 +213,6 @@ class TritonDecode(SplitKV, TritonKernel):
         )
 
     def _refuses_operands(self, part: Part, hardware: Hardware) -> str | None:
-        if part.query_heads:
-            return f"{self.name} computes pairs of a query and a key; triton-simplicial has two keys in a score"
         if not isinstance(part.mask, BandMask):
             return f"{self.name} is launched for causal, sliding-window and sink masks only"
         if part.kv_dtype not in STORED:

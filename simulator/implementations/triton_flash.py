@@ -114,8 +114,6 @@ class TritonFlash(TritonKernel):
     def refuses_config(self, part: Part, hardware: Hardware, config: Config) -> str | None:
         """What is wrong with the launch options, the packing or the resources of a config."""
         rows, columns = math.prod(config.query), math.prod(config.key)
-        if part.query_heads:
-            return f"{self.name} computes pairs of a query and a key; triton-simplicial has two keys in a score"
         if (refusal := launch_refusal(config)) is not None:
             return refusal
         if min(rows, columns) < 16:

@@ -59,10 +59,10 @@ class TritonSimplicial(TritonKernel):
     head_dims = (8, 128)
     dtypes = ("fp16", "bf16", "tf32", "fp32")
     mask_kinds = frozenset({"BandMask"})
+    two_keys = True
+    calibration = "triton-flash"
 
     def refuses_more(self, part: Part, hardware: Hardware, tile: Tile | None) -> str | None:
-        if not part.query_heads:
-            return f"{self.name} runs simplicial-2 only"
         if largest(part.width) > self.head_dims[1]:
             return f"{self.name} takes v_dim up to {self.head_dims[1]}, not {int(largest(part.width))}"
         if DTYPE_BITS[part.kv_dtype] != DTYPE_BITS[part.dtype]:

@@ -141,8 +141,9 @@ def repeated(kernel: TritonKernel, kept: int, config: Config, instruction: str, 
 
 
 def operand_bytes(tiled: TiledPart, instruction: str, warps: int, depth: int, width: int) -> float:
-    """Bytes that the matrix instructions of a tile read from shared memory: keys and values once for every warp (`mma`,
-    `mfma`), 64 rows (`wgmma`) or 128 rows (`tcgen05`), these two the queries too, which the others hold in registers.
+    """Bytes that the matrix instructions of a tile read from shared memory: keys and values once for the rows of every
+    warp (`mma`, `mfma`), 64 rows (`wgmma`) or 128 rows (`tcgen05`), these two the queries too, which the others hold in
+    registers.
 
     For 128 x 128 pairs of head_dim 128 that is 768 clocks on a B200, as FlashAttention-4 has it (2603.05451).
     """
@@ -151,4 +152,4 @@ def operand_bytes(tiled: TiledPart, instruction: str, warps: int, depth: int, wi
     keys = columns * (depth if part.shared_kv else depth + width) * element
     if instruction in ("wgmma", "tcgen05") and rows >= 64:
         return math.ceil(rows / (64 if instruction == "wgmma" else 128)) * keys + rows * depth * element
-    return warps * keys
+    return min(warps, math.ceil(rows / ROWS_A_WARP)) * keys

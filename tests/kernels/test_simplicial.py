@@ -255,7 +255,7 @@ def test_every_candidate_is_legal_and_packs_the_heads_of_a_kv_head(chip: str, si
 
 
 @pytest.mark.parametrize(("sizes", "config", "words"), [
-    ({"variant": "sliding-window"}, None, "runs simplicial-2 only"),
+    ({"variant": "sliding-window"}, None, "a query and two keys"),
     ({"direction": "backward"}, None, "no backward pass"),
     ({"dtype": "fp8"}, None, "not fp8"),
     ({"kv_dtype": "fp8"}, None, "keys of the queries' type"),
