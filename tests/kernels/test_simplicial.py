@@ -275,12 +275,16 @@ def test_refusals(sizes: dict[str, Any], config: Config | None, words: str) -> N
     assert words in refusal
 
 
-def test_it_has_no_schedule_yet_and_changes_no_prediction() -> None:
-    """No constants are fitted: with the kernel asked for, floors are printed; without, others are predicted."""
+def test_it_alone_is_predicted() -> None:
+    """Kernels of pairs do not run two keys in a score; this one does not run pairs."""
     import attnsim
 
-    asked = attnsim.predict("simplicial-2", hardware="h100", implementation="triton-simplicial")
-    free = attnsim.predict("simplicial-2", hardware="h100")
-    assert asked.rung_time("schedule") is None
-    assert asked.rung_time("tiles") >= free.rung_time("tiles")  # the least over the tiles of all kernels
-    assert free.rung_time("schedule") is not None
+    found = attnsim.predict("simplicial-2", hardware="h100")
+    kernel = found.chosen.implementation
+    assert kernel is not None
+    assert kernel.name == "triton-simplicial"
+    assert found.time_s is not None
+    with pytest.raises(attnsim.InputError, match="a query and one key"):
+        attnsim.predict("simplicial-2", hardware="h100", implementation="triton-flash")
+    with pytest.raises(attnsim.InputError, match="a query and two keys"):
+        attnsim.predict("mha", hardware="h100", implementation="triton-simplicial")
