@@ -16,7 +16,7 @@ import torch
 from ..simulator import api, implementations
 from ..simulator.config import Config, TritonKernel
 from ..simulator.errors import InputError
-from ..simulator.hardware import Hardware
+from ..simulator.hardware import Hardware, profile_of_device
 from ..simulator.predict import Choice, evaluate
 from ..simulator.problem import Problem
 from ..simulator.tiling import Tile
@@ -24,14 +24,6 @@ from ..simulator.variants import Variant
 from . import for_variant, records
 from .interpret import interpreting
 from .operands import NAMES, check_operands
-
-CHIPS = (
-    ("B300", "b300"), ("GB300", "gb300"), ("GB200", "gb200"), ("B200", "b200"), ("H200", "h200"), ("H20", "h20"),
-    ("H100 PCIe", "h100-pcie"), ("H100", "h100"), ("A100", "a100"), ("A30", "a30"), ("L40S", "l40s"), ("L4", "l4"),
-    ("RTX 4090", "rtx-4090"), ("RTX 5090", "rtx-5090"), ("RTX PRO 6000", "rtx-pro-6000"), ("MI300X", "mi300x"),
-    ("MI325X", "mi325x"), ("MI355X", "mi355x"),
-)  # fmt: skip
-"""Words of a device's name, and the profile of the chip; the first that fits."""
 
 
 @functools.cache
@@ -49,10 +41,10 @@ def chip(device: str) -> Hardware:
             "torch; TRITON_INTERPRET=1 interprets the kernels on the cpu"
         )
     name = torch.cuda.get_device_name(device)
-    for words, profile in CHIPS:
-        if words.lower() in name.lower():
-            return api.load_hardware(profile)
-    raise InputError(f"no profile for the device {name!r}; known: {', '.join(profile for _, profile in CHIPS)}")
+    profile = profile_of_device(name)
+    if profile is None:
+        raise InputError(f"no profile for the device {name!r}; `attnsim hw list` lists the chips that have one")
+    return api.load_hardware(profile)
 
 
 def read_problem(

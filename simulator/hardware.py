@@ -7,6 +7,7 @@ compute unit: an SM, a CU, a TPU's TensorCore, the matrix unit of an NPU, a CPU 
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -187,6 +188,24 @@ class Hardware:
         }
         out["sources"] = dict(self.sources)
         return out
+
+
+def profile_of_device(name: str) -> str | None:
+    """The shipped profile of a device by the name that a driver, a log or a table gives it; None where no chip of ours,
+    or more than one, is named. What is named by more words goes first, and a model before a compiler's target.
+
+    >>> profile_of_device("NVIDIA A100-SXM4-40GB"), profile_of_device("MI325 (gfx942)"), profile_of_device("A100, H100")
+    ('a100-40gb', 'mi325x', None)
+    """
+    words = set(re.findall(r"[a-z0-9]+", name.lower()))
+    tables = _read(_folder() / "aliases.toml")
+    for table in (tables["devices"], tables["targets"]):
+        found = {given: chip for given, chip in table.items() if words.issuperset(given.split())}
+        most = max((len(given.split()) for given in found), default=0)
+        chips = {chip for given, chip in found.items() if len(given.split()) == most}
+        if chips:
+            return chips.pop() if len(chips) == 1 else None
+    return None
 
 
 _HINTS = get_type_hints(Hardware)

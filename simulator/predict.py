@@ -30,11 +30,15 @@ from .variants import Variant
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What the caller fixes: a tile, an implementation, the plain projections counted in (`layer`)."""
+    """What the caller fixes: a tile, an implementation, the plain projections counted in (`layer`).
+
+    kernel: in place of the implementation's name, one that knows more (what a compiler says of a config).
+    """
 
     tile: Tile | None = None
     implementation: str | None = None
     layer: bool = False
+    kernel: Implementation | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,12 +149,14 @@ def candidates_for(
 ) -> tuple[list[tuple[Implementation | None, Tile]], list[str]]:
     """Implementations that accept the main part, each with its tiles, and why the others refuse."""
     main = graph.main
-    if choice.implementation is not None:
-        implementation = implementations.get(choice.implementation)
-        refusal = implementation.refuses(main, hardware, choice.tile)
+    asked = choice.kernel
+    if asked is None and choice.implementation is not None:
+        asked = implementations.get(choice.implementation)
+    if asked is not None:
+        refusal = asked.refuses(main, hardware, choice.tile)
         if refusal:
             raise InputError(refusal)
-        pool: Sequence[Implementation] = (implementation,)
+        pool: Sequence[Implementation] = (asked,)
     else:
         pool = tuple(implementations.for_hardware(hardware))
     accepted: list[tuple[Implementation | None, Tile]] = []

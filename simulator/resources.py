@@ -139,12 +139,12 @@ def assumed_registers(
 ) -> int:  # fmt: skip
     """Registers that a thread of any Triton forward block would use if it could have as many as it wants.
 
-    Its shares of the result, of the scores in fp32 and once more as operands, of the queries where they are no operands
-    in shared memory, of keys and values on their way to a wider type (`converted`), and 40 for the rest. Agrees with
+    Its shares of the result, of the scores in fp32 and once more as operands, of the queries where they are operands of
+    `mma`, of keys and values on their way to a wider type (`converted`), and 40 for the rest. Agrees with
     the spills that published landscapes report (`tests/autotune/test_landscapes.py`).
     """
     held = rows * (width + columns * (1 + element_bytes / 4))
-    if INSTRUCTION_OF.get(generation) not in ("wgmma", "tcgen05"):
+    if INSTRUCTION_OF.get(generation) == "mma":
         held += rows * depth * element_bytes / 4
     if converted:
         held += columns * max(depth, width) * element_bytes / 4
@@ -154,8 +154,9 @@ def assumed_registers(
 def resident_blocks(hardware: Hardware, warps: int, registers: int | None, shared_memory_bytes: int | None) -> int:
     """Blocks that a compute unit holds at a time: the least that warps, registers and shared memory leave; at least 1.
 
-    Registers are given out to warps in units of 256, to a thread in eights (CUDA's occupancy rules; AMD's waves take
-    theirs in eights too). NVIDIA chips reserve 1 KiB of shared memory a block.
+    Registers are given out to warps in units of 256, to a thread in eights, from the quarter of them that each of the
+    four schedulers has (CUDA's occupancy rules; AMD's waves take theirs in eights too, from one of four SIMDs). NVIDIA
+    chips reserve 1 KiB of shared memory a block.
     """
     limits: list[float] = [hardware.blocks_per_sm or 32]
     if hardware.warps_per_sm:
@@ -163,7 +164,7 @@ def resident_blocks(hardware: Hardware, warps: int, registers: int | None, share
     if registers and hardware.registers_per_sm:
         lanes = int(hardware.warp_size or 32)
         a_warp = -(-(-(-registers // 8) * 8 * lanes) // 256) * 256
-        limits.append(hardware.registers_per_sm // a_warp // warps)
+        limits.append(hardware.registers_per_sm // 4 // a_warp * 4 // warps)
     if shared_memory_bytes and hardware.smem_bytes_per_sm:
         reserved = 1024 if hardware.vendor == "nvidia" else 0
         limits.append(hardware.smem_bytes_per_sm // (shared_memory_bytes + reserved))

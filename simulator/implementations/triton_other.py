@@ -58,10 +58,10 @@ class TritonOther(TritonKernel):
         return (OtherConfig(usual.query, usual.key, usual.packed_heads),)
 
     def shared_memory_bytes(self, part: Part, hardware: Hardware, config: Config) -> int | None:
-        """Of K and V alone, for all stages but one where `mma` loads them to registers first: versions differ in what
-        else they keep there."""
+        """Of K and V alone, for all stages but one where they are loaded to registers first (for `mma`, and on AMD
+        chips, there in the type they are multiplied in): versions differ in what else they keep there."""
         width = resources_width(part)
-        element = max(int(DTYPE_BITS[part.kv_dtype]) // 8, 1)
+        element = max(int(DTYPE_BITS[part.dtype if hardware.vendor == "amd" else part.kv_dtype]) // 8, 1)
         tile = math.prod(config.key) * width * element
         if INSTRUCTION_OF.get(hardware.generation) in ("wgmma", "tcgen05") and math.prod(config.query) >= 64:
             q = math.prod(config.query) * padded(int(largest(part.depth))) * (int(DTYPE_BITS[part.dtype]) // 8)

@@ -32,9 +32,13 @@ probabilities pass through shared memory (seen in compiled code; the time is an 
 WIDE_WARP = 1.15
 """Times that warps of 32 rows and more take with `mma`, whose operands and results they hold: 128 rows by 4 warps
 against 8 on an A100."""
-NARROW_WAVE, WAVE_LATENCY = 1.08, 0.1
-"""Of AMD's waves: times that those of fewer than 32 rows take (a smaller matrix instruction), and their LATENCY. The
-tuned tiles of aotriton have 32 rows a wave, and one or two waves a SIMD."""
+NARROW_WAVE = 1.08
+"""Times that AMD's waves of fewer than 32 rows take, with the smaller of two matrix instructions: the tuned tiles of
+aotriton have 32 rows a wave."""
+LONE_BLOCK = 0.4
+"""Of a tile's time what a block alone on an AMD unit waits for its own loads and barriers; it falls with the square of
+the blocks: all tuned tiles of aotriton (gfx942, gfx950, head_dim 64 to 256) leave local memory for two, and on gfx1201
+128 keys, which leave it for one, take 1.5 times as long as 64."""
 LOAD_CLOCKS = 1000.0
 """Clocks that a tile waits for its keys with one stage (DRAM latency of 600 to 800 clocks, RRZE gpu-benches, and the
 transfer); a quarter of it for each stage more, and blocks that share the unit hide their part. Keys that are converted
@@ -97,7 +101,7 @@ def residency(kernel: Implementation, tiled: TiledPart, hardware: Hardware) -> R
     operands = 0.0 if part.backward else operand_bytes(tiled, instruction, config.warps, depth, width)
     return Residency(
         blocks=blocks,
-        waiting=(WAVE_LATENCY if instruction == "mfma" else LATENCY) / (blocks * config.warps / 4) ** 2,
+        waiting=LONE_BLOCK / blocks**2 if instruction == "mfma" else LATENCY / (blocks * config.warps / 4) ** 2,
         repeated=repeated(kernel, columns if part.backward else rows, config, instruction, converted),
         tile_clocks=spilled + (loading + STEP_CLOCKS) / blocks + converting,
         operand_clocks=operands / (hardware.smem_bytes_per_clock_per_sm or math.inf) / OVERLAPPED,

@@ -17,7 +17,7 @@ import pytest
 import attnsim.hardware_profiles
 from attnsim.simulator import hardware as module
 from attnsim.simulator.errors import InputError, unknown
-from attnsim.simulator.hardware import KINDS, NUMBERS, REQUIRED, Hardware
+from attnsim.simulator.hardware import KINDS, NUMBERS, REQUIRED, Hardware, profile_of_device
 
 FOLDER = Path(str(attnsim.hardware_profiles.__file__)).parent
 NAMES = Hardware.names()
@@ -27,7 +27,8 @@ PROMISED = [
     "rtx-4090", "rtx-5090", "rtx-pro-6000", "mi300x", "mi325x", "mi355x", "tpu-v4", "tpu-v5e", "tpu-v5p", "tpu-v6e",
     "tpu-v7", "gaudi3", "trainium2", "snapdragon-8-gen3", "snapdragon-8-elite", "apple-a17-pro", "apple-a18-pro",
     "apple-m4-ane", "apple-m4-max", "tensor-g4", "tensor-g5", "dimensity-9400", "jetson-agx-orin", "jetson-thor",
-    "cpu",
+    "cpu", "h800", "l20", "a10g", "rtx-3090", "rtx-a6000", "rtx-4090d", "rtx-5070-ti", "rtx-5080", "rtx-pro-5000",
+    "mi250x", "mi350x", "rx-7900-xtx", "rx-9070-xt",
 ]  # fmt: skip
 DTYPES = ("fp32", "tf32", "fp16", "bf16", "fp8", "int8", "fp6", "fp4")
 
@@ -50,6 +51,7 @@ MEASURED_MATRIX: list[tuple[str, str, float]] = [
     ("l4", "fp16", 87), ("l4", "fp8", 188), ("l4", "int8", 165),
     ("rtx-4090", "bf16", 179), ("rtx-4090", "fp8", 354), ("rtx-4090", "int8", 676),
     ("rtx-5090", "bf16", 254), ("rtx-5090", "fp8", 774), ("rtx-5090", "int8", 906), ("rtx-5090", "nvfp4", 1617),
+    ("h800", "bf16", 865), ("mi350x", "fp16", 1022), ("mi350x", "bf16", 1117),
     ("rtx-pro-6000", "bf16", 458), ("rtx-pro-6000", "fp8", 905), ("rtx-pro-6000", "nvfp4", 1608),
     ("mi300x", "fp16", 654), ("mi300x", "bf16", 708), ("mi300x", "fp8", 1273),
     ("mi325x", "fp16", 787), ("mi325x", "bf16", 831), ("mi325x", "fp8", 1409),
@@ -200,6 +202,36 @@ def test_alias_leads_to_a_profile_and_hides_none(alias: str, name: str) -> None:
 )  # fmt: skip
 def test_names_as_people_type_them(given: str, name: str) -> None:
     assert Hardware.load(given).name == name
+
+
+@pytest.mark.parametrize(
+    ("device", "name"),
+    [
+        ("NVIDIA A100-SXM4-40GB", "a100-40gb"), ("NVIDIA A100-SXM4-80GB", "a100"), ("NVIDIA H100 PCIe", "h100-pcie"),
+        ("H100 80GB HBM3 (Nebius VM)", "h100"), ("NVIDIA GH200 480GB", "h200"), ("NVIDIA GB200", "gb200"),
+        ("NVIDIA L4", "l4"), ("NVIDIA L40S", "l40s"), ("RTX 5080 (84 SMs)", "rtx-5080"), ("RTX 4090D", "rtx-4090d"),
+        ("NVIDIA GeForce RTX 4090 D", "rtx-4090d"), ("NVIDIA GeForce RTX 4090", "rtx-4090"),
+        ("A6000 (issue title)", "rtx-a6000"), ("NVIDIA RTX PRO 5000 72GB Blackwell", "rtx-pro-5000"),
+        ("AMD Instinct MI250X MI250", "mi250x"), ("MI355X (gfx950)", "mi355x"), ("MI325 (gfx942)", "mi325x"),
+        ("gfx90a (MI200 series) gfx90a_mod0", "mi250x"), ("AMD Radeon RX 7900 XTX", "rx-7900-xtx"),
+        ("gfx1201 (repository name; board not stated in the file)", "rx-9070-xt"),
+        ("sm80/sm90 (A100, H100)", None), ("B200 and RTX 5080 (working config)", None), ("unstated", None), ("", None),
+        ("a GPU with 40GB", None),
+    ],
+)  # fmt: skip
+def test_names_as_drivers_and_logs_print_them(device: str, name: str | None) -> None:
+    assert profile_of_device(device) == name
+
+
+def test_every_gpu_is_found_by_its_title_and_words_lead_to_profiles() -> None:
+    tables = tomllib.loads((FOLDER / "aliases.toml").read_text())
+    for words, chip in (tables["devices"] | tables["targets"]).items():
+        assert chip in NAMES, words
+        assert words == " ".join(re.findall(r"[a-z0-9]+", words)), "as names are split"
+    for name in NAMES:
+        chip = Hardware.load(name)
+        if chip.kind == "gpu" and not name.startswith(("jetson", "apple")):
+            assert profile_of_device(chip.title) == name
 
 
 def test_names_are_listed_without_parsing(monkeypatch: pytest.MonkeyPatch) -> None:
