@@ -18,7 +18,7 @@ from attnsim.autotune.space import Space
 from attnsim.autotune.task import Task
 from attnsim.simulator.errors import InputError
 
-PUBLISHED = Path(__file__).parents[2] / "benchmarks" / "measured" / "published_landscapes.csv"
+PUBLISHED = Path(__file__).parents[2] / "benchmarks" / "measured" / "landscapes" / "published.csv"
 ROW = {
     "landscape_id": "one", "chip": "NVIDIA A100-SXM4-80GB", "dtype": "fp16", "kernel": "own Triton flash fwd",
     "batch": "4", "q_heads": "16", "kv_heads": "4", "q_len": "2048", "kv_len": "2048", "qk_head_dim": "64",
