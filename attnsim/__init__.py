@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from . import autotune, kernels
     from .simulator import variants
     from .simulator.api import predict
     from .simulator.errors import InputError
@@ -31,16 +32,22 @@ _WHERE = {
     "Hardware": ("hardware", "Hardware"), "Prediction": ("prediction", "Prediction"),
     "InputError": ("errors", "InputError"), "variants": ("variants", None),
 }  # fmt: skip
+_PACKAGES = ("autotune", "kernels")
 
-__all__ = ["Hardware", "InputError", "Prediction", "Problem", "__version__", "predict", "sweep", "variants"]
+__all__ = [
+    "Hardware", "InputError", "Prediction", "Problem", "__version__", "autotune", "kernels", "predict", "sweep",
+    "variants",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     """Public names are loaded when first used, so that `import attnsim` costs nothing."""
-    if name not in _WHERE:
-        raise AttributeError(f"module 'attnsim' has no attribute {name!r}")
     import importlib
 
+    if name in _PACKAGES:
+        return importlib.import_module(f"attnsim.{name}")
+    if name not in _WHERE:
+        raise AttributeError(f"module 'attnsim' has no attribute {name!r}")
     module, attribute = _WHERE[name]
     found = importlib.import_module(f"attnsim.simulator.{module}")
     return found if attribute is None else getattr(found, attribute)

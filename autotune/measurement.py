@@ -16,11 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from ..simulator.errors import InputError, unknown
+from ..simulator.prediction import config_fields
 from ..simulator.tiling import Tile
-from .task import Task, config_fields
+from .task import Task
 
-OUTCOMES = ("ok", "failed to compile", "out of resources", "wrong answer", "timeout", "invalid", "compiled")
-"""What can become of a config. "compiled": built for a chip that is not there, so without a time."""
+OUTCOMES = (
+    "ok", "failed to compile", "out of resources", "wrong answer", "timeout", "invalid", "compiled", "correct",
+)  # fmt: skip
+"""What can become of a config. Without a time: "compiled", for a chip that is not there; "correct", interpreted."""
 FORMAT = 1
 
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from ..simulator.predict import Choice, evaluate
+from ..simulator.implementations import Implementation
+from ..simulator.predict import Candidate, Choice, evaluate
+from ..simulator.schedule.attention import tile_clocks
+from ..simulator.schedule.residency import residency
 from ..simulator.tiling import Tile
 from .task import Task
+
+if TYPE_CHECKING:
+    from .measurement import Measurement
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +35,109 @@ def rank(task: Task, configs: Iterable[Tile]) -> list[Ranked]:
 
 
 def predict_config(task: Task, config: Tile) -> Ranked:
-    """What the model says of one config. The floor holds for a warm cache too, as repeated calls may find one."""
+    """What the model says of one config: nothing of one that the kernel refuses, as recordings may hold.
+
+    The floor holds for a warm cache too, as repeated calls may find one.
+    """
+    if task.kernel.refuses(task.part, task.chip, config) is not None:
+        return Ranked(config, None, None)
     choice = Choice(tile=config, implementation=task.implementation)
     found = evaluate(task.made, task.problem, task.chip, choice)
     warm = evaluate(task.made, task.problem.with_(cache="warm"), task.chip, choice)
     chosen, floor = found.chosen, warm.chosen.bound
     predicted = None if chosen.time_s is None else float(chosen.time_s)
     return Ranked(config, predicted, None if floor is None else float(floor.time_s))
+
+
+def rerank(task: Task, ranked: Sequence[Ranked], compiled: Iterable[Measurement]) -> list[Ranked]:
+    """The order again, by what the compiler says of some configs.
+
+    What does not compile or fit is left out. Compiled configs are predicted with the registers and shared memory that
+    they take in place of the kernel's estimates (how many blocks share a compute unit, and so how much latency they
+    hide), and with the vector instructions of their main loop: where those are more than the model counts, beyond what
+    they are in the leanest config, softmax takes so much longer. The others keep their prediction. What spills comes
+    last, the least first.
+    """
+    found = {m.config: m for m in compiled}
+    failed = {config for config, m in found.items() if m.outcome not in ("compiled", "ok")}
+    built = {config: m for config, m in found.items() if config not in failed and m.registers is not None}
+    again = {config: evaluated(task, config, as_compiled(task, m)) for config, m in built.items()}
+    excess = {config: excess_of(task, again[config], m) for config, m in built.items()}
+    leanest = min((e for e in excess.values() if e is not None), default=1.0)
+    kept = []
+    for one in ranked:
+        time_s = again[one.config].time_s if one.config in again else None
+        if time_s is not None:
+            times = (excess[one.config] or leanest) / leanest
+            time_s = float(time_s) * softmax_growth(task, again[one.config], times)
+            one = replace(one, predicted_s=max(time_s, one.floor_s or 0.0))
+        if one.config not in failed:
+            kept.append(one)
+
+    def order(one: Ranked) -> tuple[int, float]:
+        spilled = built[one.config].spill_bytes if one.config in built else 0
+        return spilled or 0, math.inf if one.predicted_s is None else one.predicted_s
+
+    return sorted(kept, key=order)
+
+
+def evaluated(task: Task, config: Tile, kernel: Implementation) -> Candidate:
+    """All that the model says of a config, by a kernel that may know more than its own estimates."""
+    return evaluate(task.made, task.problem, task.chip, Choice(tile=config, kernel=kernel)).chosen
+
+
+MOST_ESTIMATED = 254
+"""Registers from which an estimate counts as cut off: a kernel that was compiled spills or does not."""
+
+
+def as_compiled(task: Task, found: Measurement) -> Implementation:
+    """The task's kernel with a compiler's numbers of one config in place of its estimates."""
+    kernel = copy.copy(task.kernel)
+    registers, shared = found.registers, found.shared_memory_bytes
+    if registers is not None and task.chip.vendor == "nvidia" and not found.spill_bytes:
+        registers = min(registers, MOST_ESTIMATED)
+    vars(kernel).update(registers=lambda *_: registers, shared_memory_bytes=lambda *_: shared)
+    return kernel
+
+
+VECTOR_KINDS = ("fma", "add", "mul", "max")
+
+
+def excess_of(task: Task, candidate: Candidate, found: Measurement) -> float | None:
+    """Clocks of the vector and exp instructions that the main loop executes for a tile, over those that the model has
+    for softmax; None where the tiles are no pairs, or the loop is not known."""
+    tiled = next((t for t in candidate.parts if t.summary is not None), None)
+    loop, chip = main_loop(found), task.chip
+    if tiled is None or loop is None or candidate.constants is None or not loop["matrix_flops"]:
+        return None
+    clocks = tile_clocks(tiled, chip, candidate.constants)
+    if clocks is None or not chip.exp_per_clock_per_sm or not chip.vector_flop_per_clock_per_sm:
+        return None
+    launched = residency(candidate.implementation, tiled, chip) if candidate.implementation else None
+    modelled = clocks.softmax + (launched.rescaling if launched else 0.0)
+    lanes = loop["warps"] * int(chip.warp_size or 32)
+    slots = sum(loop["counts"].get(kind, 0) for kind in VECTOR_KINDS) * lanes
+    executed = loop["exponentials"] / chip.exp_per_clock_per_sm + slots / (chip.vector_flop_per_clock_per_sm / 2)
+    tiles = loop["matrix_flops"] / float(tiled.tile_matrix)  # an iteration may walk several tiles
+    return executed / tiles / float(modelled) if modelled > 0 else None
+
+
+def softmax_growth(task: Task, candidate: Candidate, times: float) -> float:
+    """How much longer a config takes whose softmax takes `times` as long; memory-bound ones hide it."""
+    if times <= 1 or candidate.bound is None or candidate.bound.limited_by in ("hbm", "l2"):
+        return 1.0
+    tiled = next(t for t in candidate.parts if t.summary is not None)
+    assert candidate.constants is not None
+    assert candidate.implementation is not None
+    clocks = tile_clocks(tiled, task.chip, candidate.constants)
+    assert clocks is not None
+    launched = residency(candidate.implementation, tiled, task.chip)
+    longer = replace(clocks, softmax=clocks.softmax * times)
+    return float(longer.busy(candidate.constants, launched) / clocks.busy(candidate.constants, launched))
+
+
+def main_loop(found: Measurement) -> Mapping[str, Any] | None:
+    """The main loop with most matrix work among a config's kernels, with its warps; None where none is known."""
+    loops = [{**one["main_loop"], "warps": one["warps"]} for one in found.conditions.get("kernels", ())
+             if one.get("main_loop")]  # fmt: skip
+    return max(loops, key=lambda loop: loop["matrix_flops"], default=None)

@@ -15,7 +15,7 @@ from ..simulator.errors import InputError
 from ..simulator.graph import Part
 from ..simulator.hardware import Hardware
 from ..simulator.predict import Choice, evaluate
-from ..simulator.prediction import plain
+from ..simulator.prediction import as_tuples, plain
 from ..simulator.problem import Problem
 from ..simulator.tiling import Tile
 from ..simulator.variants import Variant
@@ -123,16 +123,6 @@ def plain_mapping(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def plain_parameters(variant: Variant) -> dict[str, Any]:
     return plain_mapping(variant.parameters())
-
-
-def as_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Lists, as JSON has them, back to the tuples they were."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-
-
-def config_fields(config: Tile) -> dict[str, Any]:
-    """A config as JSON has it."""
-    return plain_mapping(asdict(config))
 
 
 Kernel = TypeVar("Kernel", bound=Tunable)

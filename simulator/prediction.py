@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from .bounds import Bound
@@ -12,6 +13,7 @@ from .hardware import Hardware
 from .predict import Candidate, Choice, Evaluation, evaluate
 from .problem import Problem, nbytes
 from .schedule import Term
+from .tiling import Tile
 from .variants import Variant
 
 RUNGS = ("flops", "roofline", "tiles", "schedule", "measured")
@@ -35,6 +37,16 @@ def plain(x: Any) -> Any:
     if hasattr(x, "shape"):
         return f"array of {'x'.join(map(str, x.shape))}"
     return getattr(x, "__name__", type(x).__name__)
+
+
+def as_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Lists, as JSON has them, back to the tuples they were."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def config_fields(config: Tile) -> dict[str, Any]:
+    """A tile or config as JSON has it."""
+    return {name: plain(value) for name, value in asdict(config).items()}
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,10 @@ class FlexCpu(Tunable):
     def refuses_more(self, part: Part, hardware: Hardware, tile: Tile | None) -> str | None:
         if tile is not None and len(tile.query) > 1:
             return f"{self.name} has blocks of flattened tokens"
+        if part.kv_dtype != part.dtype:  # flex_cpu.py, lower_cpu: "Mixed query, key, and value dtype is not supported"
+            return f"{self.name} takes keys and values of the queries' type {part.dtype}, not {part.kv_dtype}"
+        if part.query_heads:
+            return f"{self.name} runs attention over pairs of a query and a key"
         return None
 
 

@@ -3,8 +3,8 @@ repeat work, registers that spill.
 
 A tile alone (`Tile`) is a kernel whose launch options are as its authors chose them: the constants of its calibration
 stand for all of this. A `Config` states warps, stages, splits. The effects were read off published landscapes
-(`benchmarks/measured/landscapes/published.csv` names the sources); `attnsim validate --data landscapes:FILE` shows how well they
-order others.
+(`benchmarks/measured/landscapes/published.csv` names the sources); `attnsim validate --data landscapes:FILE` shows how
+well they order others.
 """
 
 from __future__ import annotations
