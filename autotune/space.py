@@ -99,5 +99,10 @@ def dimensions_of(configs: tuple[Tile, ...]) -> tuple[Dimension, ...]:
     found = []
     for field in fields(configs[0]):
         values = {getattr(config, field.name) for config in configs}
-        found.append(Dimension(field.name, tuple(sorted(values)), getattr(configs[0], field.name)))
+        found.append(Dimension(field.name, tuple(sorted(values, key=none_first)), getattr(configs[0], field.name)))
     return tuple(found)
+
+
+def none_first(value: Any) -> tuple[bool, Any]:
+    """Sorts None, which stands for an option that is left alone, before values."""
+    return value is not None, value
