@@ -5,6 +5,7 @@ A process that dies costs the item it was on, which is started again in a new on
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import queue
 import socket
@@ -89,7 +90,7 @@ class Seat:
 
         for _ in range(TRIES):
             if self._executor is None:
-                self._executor = ProcessPoolExecutor(1, env=self._environment)
+                self._executor = ProcessPoolExecutor(1, env=self._environment, initializer=spawn_plainly)
             try:
                 done: Result = self._executor.submit(function, item).result()
                 return done
@@ -102,6 +103,11 @@ class Seat:
         if self._executor is not None:
             self._executor.shutdown(kill_workers=True)
             self._executor = None
+
+
+def spawn_plainly() -> None:
+    """In a worker: what it starts in turn are plain processes, since those do not know loky's way to start."""
+    multiprocessing.set_start_method("spawn", force=True)
 
 
 def visible_gpus(workers: int) -> list[str]:

@@ -34,10 +34,11 @@ class Isolated:
 
     def run(self, function: Callable[..., Result], *arguments: Any, limit_s: float) -> Result:
         """The function's result; what it raises is raised here. Raises Hung and Crashed."""
+        pool = self._started()
         from pebble import ProcessExpired
 
         try:
-            done: Result = self._started().schedule(function, args=list(arguments), timeout=limit_s).result()
+            done: Result = pool.schedule(function, args=list(arguments), timeout=limit_s).result()
         except TimeoutError:
             raise Hung(f"no result within {limit_s:g} s") from None
         except ProcessExpired as error:
@@ -55,6 +56,10 @@ class Isolated:
                 initargs=[self._environment],
             )  # fmt: skip
         return self._pool
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, which starts one of its own."""
+        return {"_environment": self._environment, "_pool": None}
 
     def close(self) -> None:
         """Stop the process, whatever it does."""

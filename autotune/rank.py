@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..simulator.implementations import Implementation
 from ..simulator.predict import Candidate, Choice, evaluate
-from ..simulator.schedule.attention import tile_clocks
+from ..simulator.schedule.attention import memory_time, smooth_max, tile_clocks
 from ..simulator.schedule.residency import residency
 from ..simulator.tiling import Tile
 from .task import Task
@@ -69,7 +69,7 @@ def rerank(task: Task, ranked: Sequence[Ranked], compiled: Iterable[Measurement]
         time_s = again[one.config].time_s if one.config in again else None
         if time_s is not None:
             times = (excess[one.config] or leanest) / leanest
-            time_s = float(time_s) * softmax_growth(task, again[one.config], times)
+            time_s = with_longer_softmax(task, again[one.config], times)
             one = replace(one, predicted_s=max(time_s, one.floor_s or 0.0))
         if one.config not in failed:
             kept.append(one)
@@ -91,12 +91,12 @@ MOST_ESTIMATED = 254
 
 
 def as_compiled(task: Task, found: Measurement) -> Implementation:
-    """The task's kernel with a compiler's numbers of one config in place of its estimates."""
+    """The task's kernel with a compiler's numbers of one config in place of its estimates and of what they refuse."""
     kernel = copy.copy(task.kernel)
     registers, shared = found.registers, found.shared_memory_bytes
     if registers is not None and task.chip.vendor == "nvidia" and not found.spill_bytes:
         registers = min(registers, MOST_ESTIMATED)
-    vars(kernel).update(registers=lambda *_: registers, shared_memory_bytes=lambda *_: shared)
+    vars(kernel).update(registers=lambda *_: registers, shared_memory_bytes=lambda *_: shared, refuses=lambda *_: None)
     return kernel
 
 
@@ -122,18 +122,22 @@ def excess_of(task: Task, candidate: Candidate, found: Measurement) -> float | N
     return executed / tiles / float(modelled) if modelled > 0 else None
 
 
-def softmax_growth(task: Task, candidate: Candidate, times: float) -> float:
-    """How much longer a config takes whose softmax takes `times` as long; memory-bound ones hide it."""
-    if times <= 1 or candidate.bound is None or candidate.bound.limited_by in ("hbm", "l2"):
-        return 1.0
-    tiled = next(t for t in candidate.parts if t.summary is not None)
-    assert candidate.constants is not None
-    assert candidate.implementation is not None
+def with_longer_softmax(task: Task, candidate: Candidate, times: float) -> float:
+    """The predicted seconds of a config whose softmax takes `times` as long, overlapped with the bytes it moves as the
+    schedule overlaps them."""
+    assert candidate.time_s is not None
+    predicted_s = float(candidate.time_s)
+    tiled = next((t for t in candidate.parts if t.summary is not None), None)
+    if times <= 1 or tiled is None or candidate.constants is None or candidate.implementation is None:
+        return predicted_s
     clocks = tile_clocks(tiled, task.chip, candidate.constants)
     assert clocks is not None
     launched = residency(candidate.implementation, tiled, task.chip)
-    longer = replace(clocks, softmax=clocks.softmax * times)
-    return float(longer.busy(candidate.constants, launched) / clocks.busy(candidate.constants, launched))
+    longer = replace(clocks, softmax=clocks.softmax * times).busy(candidate.constants, launched)
+    growth = float(longer / clocks.busy(candidate.constants, launched))
+    memory_s = min(float(memory_time(tiled, task.chip, task.problem.cache)), predicted_s)
+    compute_s = (predicted_s**4 - memory_s**4) ** 0.25
+    return float(smooth_max(compute_s * growth, memory_s))
 
 
 def main_loop(found: Measurement) -> Mapping[str, Any] | None:

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from .studies import Kept
     from .worker import Plan
 
-FINALISTS = 3
-"""How many of the fastest are timed again in the end."""
 Progress = Callable[[int, int, float | None], None]
 """Called with the configs done, the configs there are, and the best time so far (seconds)."""
 
@@ -121,7 +119,7 @@ def check_limits(**limits: float | None) -> None:
 
 def check_workers(device: Device, engine: str, workers: int) -> None:
     """Raises InputError for several workers that would disturb each other's timings."""
-    one = device.name == "cpu" and engine == "loky" or device.name.startswith("cuda:")
+    one = (device.name == "cpu" and engine == "loky") or device.name.startswith("cuda:")
     if one and workers > 1:
         raise InputError(f"{workers} workers on one {device.name} would disturb each other's timings; allowed: 1")
 
@@ -208,12 +206,12 @@ def watching(plan: Plan, report: Callable[[Book], None]) -> Iterator[None]:
 
 def finals_of(kept: Kept, plan: Plan, book: Book) -> list[Measurement]:
     """The fastest few and the kernel's own choice, timed again; a study that is resumed remembers them."""
-    from . import studies
+    from . import studies, worker
 
     timed = [m for m in book.measurements.values() if m.outcome == "ok"]
     if not plan.device.timed or not timed:
         return []
-    fastest = sorted(timed, key=lambda m: m.median_s or 0.0)[:FINALISTS]
+    fastest = sorted(timed, key=lambda m: m.median_s or 0.0)[: worker.FINALISTS]
     compared = [m for m in timed if m.config == plan.space.default and m not in fastest]
     configs = [m.config for m in (*fastest, *compared)]
     before = kept.measurements(studies.FINALISTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from .space import Space
 from .storage import open_storage
 from .task import Task
 
+FINALISTS = 3
+"""How many of the fastest are timed again in the end, with the kernel's own choice."""
 POLL_S = 0.2
 """How often to look whether the configs that others measure are done."""
 Progress = Callable[[Book], None]
@@ -30,7 +33,8 @@ class Plan:
     """What every worker of a study has to know; it can be sent to another process.
 
     order: what may be tried, in the order to try it, the kernel's own choice first. trials, budget_s: measurements of
-    the whole study, and seconds that this worker may take (those that a recording charges count). driver: the process
+    the whole study, and seconds that this worker and the finalists after it may take (those that a recording charges
+    count). driver: the process
     that started the workers, without which they stop.
     """
 
@@ -53,8 +57,12 @@ class Plan:
 
 
 def work(plan: Plan) -> str:
-    """Run a worker in this process; why it stopped."""
-    return Worker(plan, Claims(open_storage(plan.location), plan.study, plan.space, plan.lease_s)).run()
+    """Run a worker in this process, with a device of its own; why it stopped."""
+    try:
+        return Worker(plan, Claims(open_storage(plan.location), plan.study, plan.space, plan.lease_s)).run()
+    finally:
+        if hasattr(plan.device, "close"):
+            plan.device.close()
 
 
 class Worker:
@@ -68,6 +76,7 @@ class Worker:
         self._proposals = Proposals(plan)
         self._start = time.monotonic()
         self._charged_s = 0.0
+        self._took_s: list[float] = []
 
     def run(self) -> str:
         """Measure until there is a reason to stop, which is returned."""
@@ -92,18 +101,20 @@ class Worker:
                 self._measure(trial, config)
 
     def _measure(self, trial: int, config: Tile) -> None:
+        begin = time.monotonic()
         try:
             found = self._plan.device.measure(self._plan.task, config, self._plan.time_limit_s)
         except BaseException:
             self._claims.withdraw(trial, "interrupted")
             raise
         self._charged_s += found.cost_s
+        self._took_s.append(time.monotonic() - begin)
         self._claims.finish(trial, found)
 
     def _stop(self, book: Book) -> str | None:
         """A budget that is spent, or a driver that is gone."""
         plan = self._plan
-        spent_s = max(time.monotonic() - self._start, self._charged_s)
+        spent_s = max(time.monotonic() - self._start + self._finals_s(book), self._charged_s)
         if plan.trials is not None and book.claimed >= plan.trials:
             return f"the budget of {plan.trials} trials is spent"
         if plan.budget_s is not None and spent_s >= plan.budget_s:
@@ -111,6 +122,13 @@ class Worker:
         if not plan.driver.alive:
             return "the process that started it is gone"
         return None
+
+    def _finals_s(self, book: Book) -> float:
+        """Seconds to keep for timing the finalists, by what a measurement took here (a recording takes none)."""
+        timed = sum(m.outcome == "ok" for m in book.measurements.values())
+        if not self._plan.device.timed or not self._took_s:
+            return 0.0
+        return min(timed, FINALISTS + 1) * statistics.fmean(self._took_s)
 
     def hopeless(self, config: Tile, book: Book) -> str | None:
         """A sentence where a config's floor shows that it cannot win.

@@ -22,16 +22,11 @@ from rich.console import Console
 from rich.table import Table
 
 import attnsim
+from attnsim.autotune import timing
 
 if TYPE_CHECKING:
     import torch
 
-ROUNDS = 15
-ROUND_S = 0.02
-"""Rounds of a workload, and the GPU time that a contender's calls of one round should take together."""
-SAMPLED_ROWS = 16
-PAST_L2 = 3
-"""Operands in rotation hold at least this many times the L2."""
 BARS = {"dense": (("sdpa flash", 1.0), ("sdpa cudnn", 0.75)), "window": (("flex", 1.3),), "decode": (("copy", 0.8),)}
 """What the kernels should reach: times faster than a contender (decode: share of the copy bandwidth)."""
 
@@ -94,6 +89,7 @@ def prepare(workload: Workload, device: str, hardware: Any, l2_bytes: int) -> Ca
     """Random operands, as many sets as go past the L2."""
     import torch
 
+    from attnsim.autotune.devices.cuda import MOST_SETS, PAST_L2
     from attnsim.kernels.operands import DTYPES
 
     prediction = attnsim.predict(workload.variant, hardware=hardware, **workload.arguments())
@@ -102,7 +98,7 @@ def prepare(workload: Workload, device: str, hardware: Any, l2_bytes: int) -> Ca
     one = b * (h * n + 2 * g * m) * problem.head_dim * dtype.itemsize
     generator = torch.Generator(device).manual_seed(0)
     operands = []
-    for _ in range(min(max(1, math.ceil(PAST_L2 * l2_bytes / one)), 16)):
+    for _ in range(min(max(1, math.ceil(PAST_L2 * l2_bytes / one)), MOST_SETS)):
         shapes = ((b, h, n, problem.head_dim), (b, g, m, problem.head_dim), (b, g, m, problem.v_dim))
         q, k, v = (torch.randn(s, device=device, dtype=dtype, generator=generator) for s in shapes)
         operands.append((q, k, v))
@@ -139,61 +135,23 @@ def same_work(case: Case, name: str) -> bool:
 
 
 def error_of(case: Case, output: Any) -> tuple[float, float]:
-    """(largest error, budget) over sampled rows: twice what torch errs in the operands' type, plus a rounding step."""
-    import torch
+    """(largest error, what it may be) over sampled rows of the first sequence."""
+    from attnsim.autotune.correctness import mask_rows, sampled_rows
 
-    from attnsim.kernels.reference.baselines import sampled
-
-    q, k, v = case.operands[0]
-    rows = torch.linspace(0, q.shape[2] - 1, min(SAMPLED_ROWS, q.shape[2])).long()
-    one = (q[:1], k[:1], v[:1])
-    truth, low = (sampled(*one, case.mask, rows.to(q.device), kind) for kind in (torch.float64, q.dtype))
-    step = torch.finfo(q.dtype).eps * float(truth.abs().max())
-    error = float((output[:1, :, rows.to(q.device)].double() - truth).abs().max())
-    return error, 2 * float((low.double() - truth).abs().max()) + step
+    q, k, v = (t[:1] for t in case.operands[0])
+    rows = sampled_rows(q.shape[2], q.device)
+    truth, allowed = mask_rows(q, k, v, case.mask, rows)
+    return float((output[:1, :, rows].double() - truth).abs().max()), allowed
 
 
-class Clock:
-    """Seconds that calls take on the GPU."""
+def measure(case: Case, device: str) -> dict[str, dict[str, Any]]:
+    """Of every contender: outcome, error and budget, and seconds of every round; timed in turn after being checked."""
+    from attnsim.autotune.gpu import QueuedTimer
 
-    def __init__(self) -> None:
-        import torch
-
-        self.torch = torch
-        self.cycles_per_s = 2e9  # at the highest clock; a slower one sleeps longer, which harms nothing
-
-    def warm(self, attend: Attend, operands: list[Any]) -> tuple[int, float]:
-        """(calls that fill a round, CPU seconds to queue them), after calls with every set of operands."""
-        for one in operands:
-            attend(*one)
-        self.torch.cuda.synchronize()
-        begin = time.perf_counter()
-        attend(*operands[0])
-        queued = time.perf_counter() - begin
-        self.torch.cuda.synchronize()
-        whole = time.perf_counter() - begin
-        calls = max(1, min(100, round(ROUND_S / max(whole, 1e-6))))
-        return calls, queued * calls
-
-    def round(self, attend: Attend, operands: list[Any], calls: int, queue_s: float, first: int) -> float:
-        """Seconds a call."""
-        cuda = self.torch.cuda
-        begin, end = cuda.Event(enable_timing=True), cuda.Event(enable_timing=True)
-        cuda._sleep(int(min(1.5 * queue_s + 1e-3, 1.0) * self.cycles_per_s))
-        begin.record()
-        for call in range(first, first + calls):
-            attend(*operands[call % len(operands)])
-        end.record()
-        cuda.synchronize()
-        return float(begin.elapsed_time(end)) * 1e-3 / calls
-
-
-def measure(case: Case, device: str, clock: Clock) -> dict[str, dict[str, Any]]:
-    """For every contender: outcome (ok, wrong answer, or why it did not run), seconds of every round, error, budget."""
     found: dict[str, dict[str, Any]] = {}
-    running: dict[str, tuple[Attend, int, float]] = {}
+    timers: dict[str, timing.Timer] = {}
     for name, attend in contenders(case, device).items():
-        row: dict[str, Any] = {"outcome": "ok", "seconds": [], "same_work": same_work(case, name)}
+        row: dict[str, Any] = {"outcome": "ok", "seconds": [], "flags": [], "same_work": same_work(case, name)}
         found[name] = row
         try:
             output = attend(*case.operands[0])
@@ -202,24 +160,28 @@ def measure(case: Case, device: str, clock: Clock) -> dict[str, dict[str, Any]]:
                 if not row["error"] <= row["budget"]:
                     row["outcome"] = f"wrong answer: error {row['error']:.2e}, budget {row['budget']:.2e}"
                     continue
-            running[name] = (attend, *clock.warm(attend, case.operands))
+            timers[name] = QueuedTimer(rotating(attend, case.operands))
         except (RuntimeError, attnsim.InputError) as error:
             row["outcome"] = (str(error).strip() or type(error).__name__).splitlines()[0]
-    for turn in range(ROUNDS):
-        for name, (attend, calls, queue_s) in running.items():
-            found[name]["seconds"].append(clock.round(attend, case.operands, calls, queue_s, turn))
+    for name, times in timing.rotate(timers, hopeless=math.inf).items():
+        found[name] |= {"seconds": list(times.seconds), "flags": list(times.flags)}
     return found
 
 
-def copy_bandwidth(device: str, clock: Clock) -> float:
+def rotating(attend: Attend, operands: list[Any]) -> Callable[[int], Any]:
+    """A function of a call's number: it takes the next set of operands."""
+    return lambda call: attend(*operands[call % len(operands)])
+
+
+def copy_bandwidth(device: str) -> float:
     """Bytes read and written a second by a copy of 1 GiB: the median of the rounds."""
     import torch
 
+    from attnsim.autotune.gpu import QueuedTimer
+
     source = torch.empty(2**30, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
-    copy = (lambda: target.copy_(source), [()])
-    calls, queue_s = clock.warm(*copy)
-    return 2 * 2**30 / statistics.median(clock.round(*copy, calls, queue_s, 0) for _ in range(ROUNDS))
+    return 2 * 2**30 / timing.measure(QueuedTimer(lambda call: target.copy_(source))).median_s
 
 
 def result(case: Case, rows: dict[str, dict[str, Any]], copy: float) -> dict[str, Any]:
@@ -280,7 +242,7 @@ def conditions(device: str, hardware: Any, copy: float) -> dict[str, Any]:
     return {
         "device": torch.cuda.get_device_name(device), "profile": hardware.name, "attnsim": attnsim.__version__,
         "torch": torch.__version__, "triton": triton.__version__, "cuda": torch.version.cuda or torch.version.hip,
-        "copy_bytes_per_s": copy, "rounds": ROUNDS, "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "copy_bytes_per_s": copy, "rounds": timing.ROUNDS, "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }  # fmt: skip
 
 
@@ -296,15 +258,15 @@ def main(path: Path | None, only: str) -> None:
         return
     from attnsim.kernels.call import chip
 
-    device, console, clock = "cuda", Console(), Clock()
+    device, console = "cuda", Console()
     hardware = chip(device)
     torch._dynamo.config.cache_size_limit = 64  # past the limit dynamo falls back to eager, silently
     l2_bytes = torch.cuda.get_device_properties(device).L2_cache_size
-    copy = copy_bandwidth(device, clock)
+    copy = copy_bandwidth(device)
     results = []
     for workload in (w for w in workloads() if only in w.name):
         case = prepare(workload, device, hardware, l2_bytes)
-        results.append(result(case, measure(case, device, clock), copy))
+        results.append(result(case, measure(case, device), copy))
         torch._dynamo.reset()
         del case
         torch.cuda.empty_cache()

@@ -68,7 +68,9 @@ def published(path: Path) -> Iterator[Case]:
         for text in landscapes.model_order(one):
             time_s, config = one.seconds[text], one.configs[text]
             ran = math.isfinite(time_s)
-            found.setdefault(config, Measurement(one.task, config, "ok" if ran else "invalid", (time_s,) if ran else ()))
+            found.setdefault(
+                config, Measurement(one.task, config, "ok" if ran else "invalid", (time_s,) if ran else ())
+            )
         yield Case(one.id, one.chip, Space.among(found), found, tuple(found))
 
 
@@ -150,14 +152,18 @@ def show(found: Sequence[dict[str, Any]], averages: Sequence[dict[str, Any]], tr
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def main(files: tuple[Path, ...], trials: int, seeds: int, only: str, form: str) -> None:
     """Compare and print."""
-    paths = [path for given in files or (MEASURED / "landscapes", *measured_recordings())
-             for path in (sorted(p for p in given.rglob("*") if p.suffix in (".csv", ".json")) if given.is_dir() else [given])]  # fmt: skip
+    paths = [path for given in files or (MEASURED / "landscapes", *measured_recordings()) for path in inside(given)]
     found = [compared(case, trials, seeds) for path in paths for case in cases(path) if only in case.name]
     averages = means(found, trials)
     if form == "json":
         print(json.dumps({"trials": trials, "seeds": seeds, "landscapes": found, "means": averages}, indent=1))
     else:
         show(found, averages, trials, seeds)
+
+
+def inside(path: Path) -> list[Path]:
+    """A file, or the tables and recordings of a folder."""
+    return sorted(p for p in path.rglob("*") if p.suffix in (".csv", ".json")) if path.is_dir() else [path]
 
 
 def measured_recordings() -> list[Path]:

@@ -60,12 +60,15 @@ def generator(device: str, seed: int) -> torch.Generator | None:
 def random_operands(problem: Problem, device: str, seed: int) -> dict[str, torch.Tensor]:
     """q, k [B, H, N, d], v [B, H, N, dv] and, where earlier tokens exist, an fp32 state [B, H, d, dv].
 
-    Entries shrink with the head dimension so that deep products stay of order one.
+    Entries shrink with the head dimension so that deep products stay of order one. Nothing is computed on the meta
+    device: arithmetic there loads a part of torch's compiler, which takes a second.
     """
     made_by = generator(device, seed)
     b, h, n, d, dv = (int(x) for x in (problem.batch, problem.heads, problem.queries, problem.head_dim, problem.v_dim))
 
     def make(*shape: int, dtype: torch.dtype = DTYPES[problem.dtype]) -> torch.Tensor:
+        if device == "meta":
+            return normal(*shape, dtype=dtype, device=device, generator=None)
         wide = normal(*shape, dtype=torch.float32, device=device, generator=made_by)
         scaled: torch.Tensor = wide / float(shape[-1]) ** 0.25
         return scaled.to(dtype)
@@ -85,8 +88,13 @@ def random_log_decay(problem: Problem, device: str, seed: int) -> torch.Tensor:
     """fp32 log decays [B, H, N], all below zero."""
     shape = (int(problem.batch), int(problem.heads), int(problem.queries))
     made = normal(*shape, dtype=torch.float32, device=device, generator=generator(device, seed + 1))
-    positive: torch.Tensor = torch.nn.functional.softplus(made)
-    return -positive
+    return made if device == "meta" else -torch.nn.functional.softplus(made)
+
+
+def random_shares(*shape: int, device: str, seed: int) -> torch.Tensor:
+    """fp32 numbers between 0 and 1."""
+    made = normal(*shape, dtype=torch.float32, device=device, generator=generator(device, seed + 2))
+    return made if device == "meta" else torch.sigmoid(made)
 
 
 def checked_block(variant: Variant, problem: Problem, config: Config) -> int:

@@ -28,15 +28,14 @@ from .chunked import (
     checked_fp32,
     checked_operands,
     chunk_decay,
-    generator,
     places,
     precision,
     random_log_decay,
     random_operands,
+    random_shares,
     state_like,
 )
 from .launch import Launch, Plan
-from .operands import normal
 
 NAME = "triton-linear"
 VARIANTS = ("gated-deltanet",)
@@ -187,12 +186,10 @@ def pass_kernel(
 def inputs(variant: Variant, problem: Problem, device: str = "cpu", seed: int = 0) -> dict[str, torch.Tensor]:
     """Random operands: keys of length one, log_decay and beta fp32 [B, H, N]."""
     made = random_operands(problem, device, seed)
-    made["k"] = torch.nn.functional.normalize(made["k"].float(), dim=-1).to(made["k"].dtype)
+    if device != "meta":
+        made["k"] = torch.nn.functional.normalize(made["k"].float(), dim=-1).to(made["k"].dtype)
     made["log_decay"] = random_log_decay(problem, device, seed)
-    shape = made["q"].shape[:3]
-    made["beta"] = torch.sigmoid(
-        normal(*shape, dtype=torch.float32, device=device, generator=generator(device, seed + 2))
-    )
+    made["beta"] = random_shares(*made["q"].shape[:3], device=device, seed=seed)
     return made
 
 

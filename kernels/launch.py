@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import triton
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class Launch:
 
     def run(self) -> None:
         """Start it; a grid without blocks starts nothing."""
+        if self.constants.get("TMA"):
+            triton.set_allocator(scratch)
         if all(side > 0 for side in self.grid):
             self.kernel[self.grid](**self.arguments, **self.constants, **self.options(torch.version.hip is None))
 
@@ -61,6 +64,12 @@ class Plan:
         if self.finish is not None:
             self.finish()
         return self.outputs
+
+
+def scratch(size: int, alignment: int, stream: int | None) -> torch.Tensor:
+    """Memory of a launch's own, in which a kernel builds the descriptors that its operands move by; torch aligns it to
+    512 bytes."""
+    return torch.empty(size, dtype=torch.int8, device="cuda")
 
 
 def strides(name: str, tensor: torch.Tensor) -> dict[str, int]:

@@ -235,7 +235,7 @@ def inputs(variant: Variant, problem: Problem, device: str = "cpu", seed: int = 
     made = random_operands(problem, device, seed)
     if variant.id == "lightning":
         heads = torch.arange(1, int(problem.heads) + 1, device=device, dtype=torch.float32)
-        made["log_decay"] = -torch.exp2(-8 * heads / int(problem.heads))
+        made["log_decay"] = heads if device == "meta" else -torch.exp2(-8 * heads / int(problem.heads))
     return made
 
 

@@ -30,14 +30,13 @@ from .chunked import (
     checked_block,
     checked_fp32,
     checked_operands,
-    generator,
     places,
     precision,
     random_log_decay,
     random_operands,
+    random_shares,
 )
 from .launch import Launch, Plan
-from .operands import normal
 
 NAME = "triton-linear"
 VARIANTS = ("log-linear",)
@@ -161,10 +160,7 @@ def inputs(variant: Variant, problem: Problem, device: str = "cpu", seed: int = 
     """Random operands; log_decay [B, H, N] and weights [B, H, N, levels] fp32."""
     made = random_operands(problem, device, seed)
     made["log_decay"] = random_log_decay(problem, device, seed)
-    shape = (*made["q"].shape[:3], level_count(problem))
-    made["weights"] = torch.sigmoid(
-        normal(*shape, dtype=torch.float32, device=device, generator=generator(device, seed + 2))
-    )
+    made["weights"] = random_shares(*made["q"].shape[:3], level_count(problem), device=device, seed=seed)
     return made
 
 

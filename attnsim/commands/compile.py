@@ -30,21 +30,6 @@ if TYPE_CHECKING:
     from ..simulator.variants import Variant
 
 
-CHIPS = {
-    "sm_80": "a100", "sm_89": "l40s", "sm_90": "h100", "sm_100": "b200", "sm_103": "b300", "sm_120": "rtx-5090",
-    "gfx942": "mi300x", "gfx950": "mi355x",
-}  # fmt: skip
-"""Targets that kernels are compiled for, and a chip of each."""
-
-
-def check_target(hardware: Hardware) -> None:
-    """Raises InputError for a chip that kernels are not compiled for."""
-    if hardware.target not in CHIPS:
-        given = f"{hardware.name} ({hardware.target})" if hardware.target else hardware.name
-        allowed = ", ".join(f"{target} ({chip})" for target, chip in CHIPS.items())
-        raise InputError(f"no kernels are compiled for {given}; allowed: chips of {allowed}")
-
-
 def configured(
     kernel: TritonKernel, variant: Variant, problem: Problem, hardware: Hardware, choice: Choice, given: dict[str, Any]
 ) -> Config:
@@ -126,6 +111,7 @@ def command(variant: str, hardware: str, parameter: tuple[str, ...], override: t
     Prints registers, spills, shared memory and what one iteration of the main loop does, beside what the model counts
     for one visited tile.
     """
+    from ..autotune.devices.offline import check_target
     from ..autotune.task import pick
     from ..simulator.api import load_hardware, make_choice, split_arguments
     from ..simulator.config import TritonKernel

@@ -112,25 +112,44 @@ def show(name: str, override: tuple[str, ...], form: str) -> None:
     click.echo("\n".join(f"[{key}] {text}" for key, text in sources.items()))
 
 
+CALIBRATED = {"cpu": "host", "cuda": "microbenchmarks"}
+"""What can be calibrated, and the module of attnsim.autotune whose `profile(name)` measures it."""
+
+
 @command.command(
     epilog="""\b
 Examples:
   attnsim hw calibrate cpu --output mine.toml
   attnsim predict mha --hw mine.toml
+  attnsim hw calibrate cpu --save
 """
 )
 @click.argument("name")
 @click.option("--output", metavar="FILE", help="Write the profile there (default: standard output).")
-def calibrate(name: str, output: str | None) -> None:
-    """Measure this host and print its profile. NAME is cpu; takes some ten seconds."""
+@click.option("--save", is_flag=True, help="Keep it as this machine's: autotune and validate use it from then on "
+              "($ATTNSIM_PROFILE_CPU or $ATTNSIM_PROFILE_CUDA, or ~/.cache/attnsim).")  # fmt: skip
+def calibrate(name: str, output: str | None, save: bool) -> None:
+    """Measure this machine and print its profile. NAME is cpu or cuda; the cpu takes some ten seconds."""
+    import importlib
+
+    from ..autotune.host import kept_profile
     from ..simulator.errors import InputError, unknown
 
-    if name != "cpu":
-        raise unknown("device to calibrate", name, ("cpu",))
+    if name not in CALIBRATED:
+        raise unknown("device to calibrate", name, CALIBRATED)
     if output is not None and not output.endswith(".toml"):
         raise InputError(f"output {output!r}; allowed: a name that ends in .toml")
     if output is not None and not Path(output).parent.is_dir():
         raise InputError(f"cannot write {output!r}: No such file or directory")
-    from ..autotune.host import profile
-
-    write_output(profile(), output)
+    measured = importlib.import_module(f"attnsim.autotune.{CALIBRATED[name]}")
+    text = measured.profile(name)
+    if save:
+        kept = kept_profile(name)
+        try:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot write {str(kept)!r}: {error.strerror}") from None
+        write_output(text, str(kept))
+        click.echo(f"kept as {kept}", err=True)
+    if output is not None or not save:
+        write_output(text, output)

@@ -36,11 +36,14 @@ Examples:
   attnsim validate --data silicon --chip h100,b200 --op context,decode --framework vllm --split held-out
   attnsim validate --data silicon --chip l40s --format json --output l40s.json
   attnsim validate --data landscapes:published.csv
+  attnsim validate --device cpu
 """
 )
 @click.option("--data", default="silicon", show_default=True, help="Where measurements come from: silicon, the public "
               "latency tables of aiconfigurator-core (pip install 'attnsim[silicon]'), or landscapes:FILE, measured "
               "times of many tiles (a CSV table of published ones, a recording, or a folder of them).")  # fmt: skip
+@click.option("--device", metavar="cpu|cuda", help="Measure here, in place of --data: speedups of windows and "
+              "neighbourhoods over dense attention, predicted and measured.")  # fmt: skip
 @click.option("--chip", metavar="NAME,..", help="Only these chips.")
 @click.option(
     "--op", metavar="NAME,..", help="Only these operations: context, encoder, decode, mla-context, mla-decode."
@@ -52,8 +55,9 @@ Examples:
 )
 @click.option("--output", metavar="FILE", help="Write there in place of standard output.")
 def command(
-    data: str, chip: str | None, op: str | None, framework: str | None, split: str | None, form: str, output: str | None
-) -> None:
+    data: str, device: str | None, chip: str | None, op: str | None, framework: str | None, split: str | None,
+    form: str, output: str | None,
+) -> None:  # fmt: skip
     """Compare predictions with measured latencies: rows that beat a floor, and the error of the schedule.
 
     A row per chip, framework, operation and split: how many rows, how many of them are faster than roofline or tiles
@@ -61,6 +65,14 @@ def command(
     """
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
+    if device is not None:
+        if data != "silicon" or any(option is not None for option in (chip, op, framework, split)):
+            raise InputError("--device measures a list of its own: --data, --chip, --op, --framework and --split do "
+                             "not apply")  # fmt: skip
+        from ._validate_device import rendered as measured
+
+        write_output(measured(device, form), output)
+        return
     source, _, path = data.partition(":")
     if source == "landscapes":
         if not path:

@@ -74,6 +74,21 @@ def step(variant: Any, x: Inputs, state: torch.Tensor, problem: Any) -> torch.Te
 
 def of_tensors(variant: Any, t: Inputs) -> torch.Tensor:
     """o [B, H, N, dv] of given q, k, v and gates, step by step; causal linear attention maps q and k by elu + 1."""
+    return recurrent(variant, prepared(variant, t))
+
+
+def in_chunks(variant: Any, t: Inputs, causal: bool) -> torch.Tensor:
+    """`of_tensors` for long sequences: chunk by chunk, but for the delta rule; not causal: all keys for each query."""
+    x = prepared(variant, t)
+    if not causal:
+        total = x["q"] @ x["k"].sum(dim=2)[..., None]
+        return x["q"] @ (x["k"].transpose(-1, -2) @ x["v"]) / total
+    run = {"gated-deltanet": recurrent, "log-linear": chunked_log}.get(variant.id, chunked_decay)
+    return run(variant, x)
+
+
+def prepared(variant: Any, t: Inputs) -> Inputs:
+    """The inputs in the type of q: one kv head a head, q and k mapped, a log decay for each token, the first state."""
     x = {name: tensor.to(t["q"].dtype) for name, tensor in t.items()}
     b, h, n, _ = x["q"].shape
     for name in ("k", "v"):
@@ -82,7 +97,9 @@ def of_tensors(variant: Any, t: Inputs) -> torch.Tensor:
         x["q"], x["k"] = (torch.nn.functional.elu(x[name]) + 1 for name in ("q", "k"))
     decay = x.get("log_decay", torch.zeros(h, device=x["q"].device, dtype=x["q"].dtype))
     x["log_decay"] = decay[None, :, None].expand(b, h, n) if decay.dim() == 1 else decay
-    return recurrent(variant, x)
+    if "initial_state" in x:
+        x["state"] = x.pop("initial_state")
+    return x
 
 
 def recurrent(variant: Any, x: Inputs) -> torch.Tensor:

@@ -15,6 +15,7 @@ import pytest
 from fake_device import CONFIGS, lines, processes
 
 from attnsim.autotune import engine
+from attnsim.autotune.isolated import Isolated
 from attnsim.simulator.errors import InputError
 
 
@@ -48,6 +49,34 @@ def test_results_come_in_the_order_of_the_items() -> None:
 def test_what_an_item_raises_is_raised_here() -> None:
     with pytest.raises(ValueError, match="invalid literal for int"):
         engine.run(int, ["1", "one"], workers=2)
+
+
+def by_a_child(number: int) -> int:
+    with Isolated() as child:
+        return child.run(abs, number, limit_s=60.0)
+
+
+CHILDREN = """
+import json, sys
+from test_engine import by_a_child
+from attnsim.autotune import engine
+if __name__ == "__main__":
+    print(json.dumps(engine.run(by_a_child, [-1, -2], 2, sys.argv[1])))
+"""
+
+
+@pytest.mark.parametrize("name", engine.ENGINES)
+def test_workers_may_start_processes_of_their_own(name: str, tmp_path: Path) -> None:
+    # As devices do: they measure in a process that a hang may take down.
+    if name == "ray":
+        pytest.importorskip("ray")
+    (tmp_path / "children.py").write_text(CHILDREN)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "children.py"), name], capture_output=True, text=True, timeout=120,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == [1, 2]
 
 
 def die(code: int) -> None:

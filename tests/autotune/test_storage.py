@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import select
 import socket
@@ -20,7 +21,7 @@ from fake_device import FakeDevice, task
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from attnsim.autotune import storage
+from attnsim.autotune import sampler, storage
 from attnsim.autotune.study import tune
 from attnsim.simulator.errors import InputError
 
@@ -33,6 +34,10 @@ def test_locations_are_told_by_what_they_look_like(tmp_path: Path, monkeypatch: 
     assert storage.locate("postgresql://me@host/studies") == "postgresql://me@host/studies"
     with pytest.raises(InputError, match="allowed: a path, journal:PATH, or a database's URL"):
         storage.locate("journal:")
+
+
+def test_examples_run() -> None:
+    assert all(doctest.testmod(module).failed == 0 for module in (storage, sampler))
 
 
 def test_the_default_is_a_database_for_one_worker_and_a_journal_for_several(

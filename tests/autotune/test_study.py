@@ -84,6 +84,13 @@ def test_a_budget_of_seconds_counts_what_a_recording_charges(where: str, log: Pa
     assert (len(lines(log, "start")), result.stopped) == (4, "the budget of 350 s is spent")
 
 
+def test_a_budget_of_seconds_keeps_time_for_the_finalists(where: str, log: Path) -> None:
+    tune(task(), FakeDevice(str(log), wait_s=0.3), storage=where, budget_s=1.5)
+    # Three that took 0.3 s leave no time to time three again; a slow machine tries fewer.
+    assert 1 <= len(lines(log, "start")) <= 3
+    assert len(lines(log, "final")) == len(lines(log, "start"))
+
+
 def test_what_cannot_win_by_its_floor_is_not_measured(
     where: str, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip

@@ -46,9 +46,10 @@ def task(**sizes: Any) -> Task:
 
 def write(path: Path, *tasks: Task) -> str:
     """A recording, and the device that replays it."""
+    known = {"compile_s": 2.0, "measure_s": 1.0, "registers": 168, "spill_bytes": 0}
     found = [
-        Measurement(one, config, "ok", (s, s * 1.02, s * 0.99), compile_s=2.0, measure_s=1.0, registers=168, spill_bytes=0)
-        if s else Measurement(one, config, "wrong answer", reason="off by 2", compile_s=2.0)
+        Measurement(one, config, "ok", (s, s * 1.02, s * 0.99), **known) if s
+        else Measurement(one, config, "wrong answer", reason="off by 2", compile_s=2.0)
         for one in tasks for config, s in TIMES.items()
     ]  # fmt: skip
     measurement.write(path, {"device": "a test"}, found)
@@ -76,7 +77,8 @@ def test_the_table_and_what_it_means(run: Run, device: str) -> None:
     assert "wrong answer: off by 2" in done.out
     for words in (
         "best 64/64 warps=4 stages=3: 1 ms", "1.50 times as fast as the kernel's own choice 128/64 warps=8 stages=3",
-        "of what its tile's floor allows", "on h100", "stopped: all 5 configs were tried", "as a file: attnsim autotune",
+        "of what its tile's floor allows", "on h100", "stopped: all 5 configs were tried",
+        "as a file: attnsim autotune export",
     ):  # fmt: skip
         assert words in done.out
     assert records.load() == {}  # nothing was timed on a device of this machine
@@ -219,6 +221,15 @@ def test_mistakes_that_a_device_must_be_there_for(run: Run, device: str, here: P
         assert (done.code, done.out) == (2, "")
         assert said in done.err
         assert len(done.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("arguments", "seq", "heads"), [((), 2048, 8), (("--seq", "4k"), 4096, 32)])
+def test_on_the_cpu_small_sizes_are_tuned_where_none_are_given(arguments: tuple[str, ...], seq: int, heads: int,
+                                                               run: Run) -> None:  # fmt: skip
+    pytest.importorskip("torch")
+    done = run("autotune", "sliding-window", "--device", "cpu", "--dry-run", "--format", "json", *arguments)
+    problem = Task.from_dict(json.loads(done.out)["task"]).problem
+    assert (problem.queries, problem.heads) == (seq, heads)
 
 
 def test_a_chip_that_the_device_is_not(run: Run) -> None:
