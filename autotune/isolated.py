@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 
-class Hung(Exception):
+class HungError(Exception):
     """The work took longer than it may; its process was killed."""
 
 
-class Crashed(Exception):
+class CrashedError(Exception):
     """The work took its process down."""
 
 
@@ -33,16 +33,16 @@ class Isolated:
         self._pool: ProcessPool | None = None
 
     def run(self, function: Callable[..., Result], *arguments: Any, limit_s: float) -> Result:
-        """The function's result; what it raises is raised here. Raises Hung and Crashed."""
+        """The function's result; what it raises is raised here. Raises HungError and CrashedError."""
         pool = self._started()
         from pebble import ProcessExpired
 
         try:
             done: Result = pool.schedule(function, args=list(arguments), timeout=limit_s).result()
         except TimeoutError:
-            raise Hung(f"no result within {limit_s:g} s") from None
+            raise HungError(f"no result within {limit_s:g} s") from None
         except ProcessExpired as error:
-            raise Crashed(f"its process ended with exit code {error.exitcode}") from None
+            raise CrashedError(f"its process ended with exit code {error.exitcode}") from None
         return done
 
     def _started(self) -> ProcessPool:

@@ -56,7 +56,7 @@ def profile(device: str = "cuda") -> str:
     """A GPU (cuda, cuda:1) as a profile in TOML. Raises InputError where there is none, or its chip has no profile."""
     from ..simulator.hardware import profile_of_device
     from .devices.cuda import environment_of, open_device
-    from .isolated import Crashed, Hung, Isolated
+    from .isolated import CrashedError, HungError, Isolated
 
     kind, _, argument = device.partition(":")
     if kind != "cuda":
@@ -65,7 +65,7 @@ def profile(device: str = "cuda") -> str:
     try:
         with Isolated(environment_of(argument)) as process:
             found = process.run(measure, limit_s=LIMIT_S)
-    except (Hung, Crashed) as error:
+    except (HungError, CrashedError) as error:
         raise InputError(f"{device} could not be measured: {error}") from None
     chip = profile_of_device(str(found.device["device"]))
     assert chip is not None, "open_device refuses chips without a profile"

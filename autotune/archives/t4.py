@@ -23,11 +23,12 @@ from . import Context
 
 VERSION = "1.0.0"
 INVALIDITY = {
-    "ok": "correct", "compiled": "correct", "failed to compile": "compile", "out of resources": "runtime",
-    "wrong answer": "correctness", "timeout": "timeout", "invalid": "constraints",
+    "ok": "correct", "compiled": "correct", "correct": "correct", "failed to compile": "compile",
+    "out of resources": "runtime", "wrong answer": "correctness", "timeout": "timeout", "invalid": "constraints",
 }  # fmt: skip
 """T4's word for each outcome."""
-OUTCOMES = {word: outcome for outcome, word in INVALIDITY.items() if outcome != "compiled"}
+UNTIMED = ("compiled", "correct")
+OUTCOMES = {word: outcome for outcome, word in INVALIDITY.items() if outcome not in UNTIMED}
 COSTS = (("compile_s", ("compilation_time", "compilation")), ("measure_s", ("benchmark",)))
 NUMBERS = ("compile_s", "measure_s", "registers", "spill_bytes", "shared_memory_bytes")
 UNITS = {"compile_s": "s", "measure_s": "s", "spill_bytes": "B", "shared_memory_bytes": "B"}
@@ -74,8 +75,8 @@ def result_of(m: Measurement, task: int) -> dict[str, Any]:
     done = {"timestamp": str(m.conditions["date"])} if "date" in m.conditions else {}
     return {
         **done, "configuration": configuration_of(m.config), "times": times, "invalidity": INVALIDITY[m.outcome],
-        "correctness": 1 if m.outcome in ("ok", "compiled") else 0, "measurements": kept, "objectives": ["time"],
-        "attnsim": {"task": task, "conditions": dict(m.conditions)},
+        "correctness": 1 if m.outcome in ("ok", *UNTIMED) else 0, "measurements": kept, "objectives": ["time"],
+        "attnsim": {"task": task, "outcome": m.outcome, "conditions": dict(m.conditions)},
     }  # fmt: skip
 
 
@@ -129,7 +130,7 @@ def measurement_of(result: Mapping[str, Any], tasks: list[Task]) -> Measurement:
     seconds = tuple(map(float, kept["seconds"])) if "seconds" in kept else seconds_of(times, kept)
     outcome = OUTCOMES[invalidity]
     if outcome == "ok" and not seconds:
-        outcome = "compiled"
+        outcome = own["outcome"] if own.get("outcome") in UNTIMED else "compiled"
     return Measurement(
         task, config_of(result["configuration"], task), outcome, seconds if outcome == "ok" else (),
         reason=str(kept.get("reason", "")), flags=tuple(kept.get("flags", ())),

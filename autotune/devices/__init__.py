@@ -1,10 +1,10 @@
 """Devices: what a config is tried on. One file a device, found by its name; its `open(argument)` makes one.
 
-    cuda              the GPU of this machine: correctness, then time
-    cpu               this host: flex_attention, compiled
-    offline:<chip>    the compiler, for a chip that is not there: registers, spills, no time
-    interpret         Triton's interpreter: correctness, no time
-    replay:<file>     a recording
+cuda              the GPU of this machine: correctness, then time
+cpu               this host: flex_attention, compiled
+offline:<chip>    the compiler, for a chip that is not there: registers, spills, no time
+interpret         Triton's interpreter: correctness, no time
+replay:<file>     a recording
 """
 
 from __future__ import annotations

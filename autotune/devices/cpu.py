@@ -18,7 +18,7 @@ from typing import Any
 from ...simulator.errors import InputError
 from ...simulator.tiling import Tile
 from .. import host, timing
-from ..isolated import Crashed, Hung, Isolated
+from ..isolated import CrashedError, HungError, Isolated
 from ..measurement import Measurement
 from ..space import Space
 from ..task import Task
@@ -74,9 +74,9 @@ class Cpu:
             try:
                 # Without what the task has worked out for itself, which need not fit through a pipe.
                 found = self._isolated.run(try_all, dataclasses.replace(task), legal, limit_s=limit_s)
-            except Hung as error:
+            except HungError as error:
                 found = [{"outcome": "timeout", "reason": str(error), "measure_s": limit_s}] * len(legal)
-            except Crashed as error:
+            except CrashedError as error:
                 found = [{"outcome": "failed to compile", "reason": str(error)}] * len(legal)
         fields = dict(zip(legal, found, strict=True))
         return [

@@ -22,7 +22,7 @@ from ...simulator.hardware import profile_of_device
 from ...simulator.prediction import config_fields
 from ...simulator.tiling import Tile
 from .. import host, timing
-from ..isolated import Crashed, Hung, Isolated
+from ..isolated import CrashedError, HungError, Isolated
 from ..measurement import Measurement
 from ..space import Space
 from ..task import Task
@@ -103,9 +103,9 @@ class Cuda:
             found, lost = self._process.run(try_all, configs, known, best_s, limit_s=limit_s)
         except InputError as error:
             fields = {"outcome": "invalid", "reason": str(error)}
-        except Hung as error:
+        except HungError as error:
             fields = {"outcome": "timeout" if self._ready == task.key else "invalid", "reason": str(error)}
-        except Crashed as error:
+        except CrashedError as error:
             fields = {"outcome": "invalid", "reason": str(error)}
         else:
             if lost:

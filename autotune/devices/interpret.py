@@ -14,7 +14,7 @@ from typing import Any
 from ...simulator import api
 from ...simulator.errors import InputError
 from ...simulator.tiling import Tile
-from ..isolated import Crashed, Hung, Isolated
+from ..isolated import CrashedError, HungError, Isolated
 from ..measurement import Measurement
 from ..space import Space
 from ..task import Task
@@ -54,9 +54,9 @@ class Interpret:
         begin = time.perf_counter()
         try:
             fields = self._process.run(interpret, dataclasses.replace(task), config, limit_s=time_limit_s)
-        except Hung as error:
+        except HungError as error:
             fields = {"outcome": "timeout", "reason": str(error)}
-        except Crashed as error:
+        except CrashedError as error:
             fields = {"outcome": "invalid", "reason": str(error)}
         return Measurement(task, config, measure_s=time.perf_counter() - begin, **fields)
 

@@ -23,7 +23,7 @@ from ...simulator.errors import InputError
 from ...simulator.hardware import Hardware
 from ...simulator.resources import resident_blocks
 from ...simulator.tiling import Tile
-from ..isolated import Crashed, Hung, Isolated
+from ..isolated import CrashedError, HungError, Isolated
 from ..measurement import Measurement
 from ..space import Space
 from ..task import Task
@@ -154,9 +154,9 @@ def compile_config(compiler: Isolated, task: Task, config: Tile, time_limit_s: f
         outcome, reason, resources, compile_s = compiler.run(
             compile_task, dataclasses.replace(task), config, target, limit_s=time_limit_s
         )
-    except Hung as error:
+    except HungError as error:
         return known("timeout", reason=str(error), compile_s=time.perf_counter() - begin, conditions=conditions(task))
-    except Crashed:
+    except CrashedError:
         reason = f"the compiler for {target} crashed on {config}"
         return known("failed to compile", reason=reason, compile_s=time.perf_counter() - begin,
                      conditions=conditions(task))  # fmt: skip
