@@ -45,7 +45,7 @@ def print_table(heads: tuple[str, ...], rows: list[list[str]]) -> None:
 
     grid = Table(box=SIMPLE_HEAD, pad_edge=False)
     for head in heads:
-        grid.add_column(head, no_wrap=head in ("name", "number", "value", "kind"))
+        grid.add_column(head, no_wrap=head in ("name", "number", "value", "kind", "config", "predicted", "measured"))
     for row in rows:
         grid.add_row(*row)
     Console(highlight=False, width=max(shutil.get_terminal_size((140, 24)).columns, 120)).print(grid)

@@ -142,6 +142,10 @@ class TritonFlash(TritonKernel):
         depth, width = (resources.padded(int(largest(x))) for x in (part.depth, part.width))
         sides = self.sides(hardware.generation, depth, width, int(DTYPE_BITS[part.dtype]), part.backward)
         plain = [Config((m,), (n,), warps=warps, stages=stages) for m, n, warps, stages in sides]
+        if getattr(part.mask, "sinks", 0) and not part.backward:
+            # Two bands of keys: 16 bytes spilled on Hopper where the tile alone would do.
+            wants = [resources.registers_wanted(hardware.generation, shape(part, c, self.listed), False) for c in plain]
+            plain = [c for c, wanted in zip(plain, wants, strict=True) if (wanted or 0) <= MOST_REGISTERS]
         return (*plain, *self.options(plain[0], part, hardware))
 
     def sides(self, generation: str, depth: int, width: int, bits: int, backward: bool) -> tuple[Sides, ...]:
@@ -152,10 +156,18 @@ class TritonFlash(TritonKernel):
         """The first tile with launch options that the chip has, and with the query heads of a kv head packed."""
         if part.backward:
             return []
-        # Persistent blocks hold more, and spill on Blackwell without descriptors and on AMD.
-        found = [] if hardware.generation in ("blackwell", "cdna3", "cdna4") else [replace(first, persistent=True)]
+        # Persistent blocks hold more, and spill on Blackwell without descriptors and on AMD; with heads wider than 128 on
+        # Blackwell, and on Hopper without descriptors, where those without a mask do too.
+        hopper, wide = hardware.generation == "hopper", max(largest(part.depth), largest(part.width)) > 128
+        found = []
+        if hardware.generation not in ("blackwell", "cdna3", "cdna4") and not (
+            hopper and (wide or not is_masked(part))
+        ):
+            found.append(replace(first, persistent=True))
         if hardware.generation in ("hopper", "blackwell", "blackwell-consumer"):
-            found += [replace(first, tma=True), replace(first, tma=True, persistent=True)]
+            found.append(replace(first, tma=True))
+            if hardware.generation != "blackwell" or not wide:
+                found.append(replace(first, tma=True, persistent=True))
         group = int(largest(part.heads / part.kv_heads))
         if 1 < group <= math.prod(first.query):
             found.append(replace(first, packed_heads=group))
@@ -169,6 +181,8 @@ class TritonFlash(TritonKernel):
         plain = config.packed_heads == 1 and not config.permuted and not part.backward
         if not (known and plain and DTYPE_BITS[part.dtype] == 16 and max(taken.depth, taken.width) <= 128):
             return False
+        # Persistent blocks without a mask want no less than those with one.
+        taken = replace(taken, masked=True) if config.persistent else taken
         wanted = resources.registers_wanted(hardware.generation, taken, False)
         assert wanted is not None
         if config.persistent and not config.tma:
