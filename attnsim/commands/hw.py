@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def summary(name: str) -> dict[str, Any]:
 
 
 def print_table(heads: tuple[str, ...], rows: list[list[str]]) -> None:
-    """A table as wide as the terminal, names never broken."""
+    """A table as wide as the terminal, or as it needs where there is none; names are never broken."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -48,7 +49,8 @@ def print_table(heads: tuple[str, ...], rows: list[list[str]]) -> None:
         grid.add_column(head, no_wrap=head in ("name", "number", "value", "kind", "config", "predicted", "measured"))
     for row in rows:
         grid.add_row(*row)
-    Console(highlight=False, width=max(shutil.get_terminal_size((140, 24)).columns, 120)).print(grid)
+    width = max(shutil.get_terminal_size().columns, 120) if sys.stdout.isatty() else 180
+    Console(highlight=False, width=width).print(grid)
 
 
 @click.group(no_args_is_help=True)
