@@ -205,5 +205,5 @@ def config_of(text: str, task: Task) -> OtherConfig:
         persistent=any(given.get(name, "0").lower() not in ("0", "false", "none") for name in PERSISTENT),
         tma=given.get("USE_TMA", "").lower() in ("1", "true"),
         warp_specialize=given.get("WARP_SPECIALIZE", "").lower() in ("1", "true"),
-        max_registers=whole(("MAXNREG", "NUM_REGS")), waves=whole(("WAVES_PER_EU",)) or 0,
+        max_registers=whole(("MAXNREG", "NUM_REGS")),
     )  # fmt: skip

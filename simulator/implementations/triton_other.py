@@ -22,11 +22,9 @@ from . import largest
 
 @dataclass(frozen=True, slots=True)
 class OtherConfig(Config):
-    """max_registers: a cap of the registers of a thread (Triton's maxnreg). waves: waves wanted on a SIMD of an AMD
-    chip (waves_per_eu); 0: no wish."""
+    """max_registers: a cap of the registers of a thread (Triton's maxnreg)."""
 
     max_registers: int | None = None
-    waves: int = 0
 
 
 class TritonOther(TritonKernel):
