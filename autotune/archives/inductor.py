@@ -102,7 +102,7 @@ def parse(text: str, path: str, context: Context) -> Recording:
     found = blocks(text)
     ours = [block for block in found if block.operator in OPERATORS]
     others = Counter(block.operator for block in found if block.operator not in OPERATORS)
-    notes = [f"{count} blocks of {name} are left out: no attention" for name, count in others.items()]
+    notes = [f"left out, no attention: {count} of {name}" for name, count in others.items()]
     if not ours:
         raise InputError(f"{path!r} has no block of {', '.join(OPERATORS)}; it has {', '.join(others)}")
     measured: dict[tuple[str, Tile], Measurement] = {}

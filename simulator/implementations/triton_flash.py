@@ -156,8 +156,8 @@ class TritonFlash(TritonKernel):
         """The first tile with launch options that the chip has, and with the query heads of a kv head packed."""
         if part.backward:
             return []
-        # Persistent blocks hold more, and spill on Blackwell without descriptors and on AMD; with heads wider than 128 on
-        # Blackwell, and on Hopper without descriptors, where those without a mask do too.
+        # Persistent blocks hold more, and spill on Blackwell without descriptors and on AMD; with heads wider than 128
+        # on Blackwell, and on Hopper without descriptors, where those without a mask do too.
         hopper, wide = hardware.generation == "hopper", max(largest(part.depth), largest(part.width)) > 128
         found = []
         if hardware.generation not in ("blackwell", "cdna3", "cdna4") and not (

@@ -127,7 +127,7 @@ def test_an_inductor_log_becomes_a_recording(run: Run, here: Path) -> None:
     assert done.code == 0
     assert "TorchInductor AUTOTUNE log: 1 problem, 2 configs, written to r.json" in done.out
     assert "best 128/64 warps=8 stages=3 in 1.23 ms" in done.out
-    assert "note: 1 blocks of bmm are left out: no attention" in done.err
+    assert "note: left out, no attention: 1 of bmm" in done.err
     assert "note: times with a block mask are of a stand-in" in done.err
     (one,) = measurement.read(here / "r.json").tasks
     assert (one.problem.heads, one.problem.kv_heads, one.problem.kv_len) == (16, 4, 8192)
