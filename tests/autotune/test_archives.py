@@ -123,7 +123,7 @@ def test_lines_may_have_prefixes(read: Callable[..., Recording], prefix: str) ->
     text = "\n".join(prefix + line for line in f"hello\n{MATMUL}\n{DECODE}\nbye".splitlines())
     found = read(text)
     assert len(found.measurements) == 1
-    assert "1 blocks of mm are left out: no attention" in found.provenance["notes"]
+    assert "left out, no attention: 1 of mm" in found.provenance["notes"]
 
 
 def test_processes_that_write_at_once_are_told_apart(read: Callable[..., Recording]) -> None:
