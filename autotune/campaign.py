@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from .._files import make_folder, write_file
 from ..simulator.errors import InputError
 from ..simulator.hardware import Hardware
 from ..simulator.tiling import Tile
@@ -29,6 +30,7 @@ from . import measurement
 from .devices import Device
 from .measurement import Measurement
 from .problems import Named, problems, small
+from .profiles import kind_of
 from .rank import rank
 from .task import Task
 
@@ -72,7 +74,7 @@ class Plan:
     @property
     def kind(self) -> str:
         """The device without its argument."""
-        return self.device.name.partition(":")[0]
+        return kind_of(self.device.name)
 
     @property
     def profile(self) -> Path:
@@ -94,7 +96,7 @@ class Plan:
 
 def plan(device: Device, out: str | Path, among: Sequence[Named] | None = None) -> Plan:
     """The campaign on a device. among: problems in place of the fixed list."""
-    kind = device.name.partition(":")[0]
+    kind = kind_of(device.name)
     chip = Hardware.load(device.hardware).name
     found, untunable = [], {}
     for problem in among if among is not None else small() if kind == "cpu" else problems():
@@ -236,13 +238,8 @@ def started(campaign: Plan) -> dict[str, Any]:
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """Write a file whole. Raises InputError where that is impossible."""
-    temporary = path.with_name(f".{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n")
-        temporary.replace(path)
-    except OSError as error:
-        raise InputError(f"cannot write {str(path)!r}: {error.strerror}") from None
+    make_folder(path.parent)
+    write_file(path, (json.dumps(data, indent=1, allow_nan=False) + "\n").encode())
 
 
 def summary(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import importlib.metadata
 import math
 import os
@@ -22,6 +21,7 @@ from .. import __version__
 from ..simulator.hardware import Hardware
 from ..simulator.prediction import config_fields
 from ..simulator.tiling import Tile
+from . import profiles
 from .devices import Device
 from .measurement import Measurement
 from .rank import rank
@@ -52,7 +52,7 @@ def provenance(device: Device) -> dict[str, Any]:
 
 
 def on_gpu(device: Device) -> bool:
-    return device.name.partition(":")[0] == "cuda"
+    return profiles.kind_of(device.name) == "cuda"
 
 
 def device_name(device: Device) -> str:
@@ -109,9 +109,8 @@ def output(command: Sequence[str]) -> str | None:
 
 def write_profile(device: Device, path: Path) -> None:
     """Measure the chip and write its profile. Raises InputError where that cannot be done."""
-    module = importlib.import_module(f"{__package__}.{'microbenchmarks' if on_gpu(device) else 'host'}")
     temporary = path.with_name(f".{path.name}")
-    temporary.write_text(module.profile(device.name))
+    temporary.write_text(profiles.measured(device.name))
     Hardware.load(str(temporary))
     os.replace(temporary, path)
 

@@ -10,7 +10,7 @@ import os
 import queue
 import socket
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ..simulator.errors import InputError, unknown
 
@@ -50,21 +50,26 @@ def run(
 
 def run_loky(function: Callable[[Item], Result], items: Sequence[Item], workers: int, gpus: bool) -> list[Result]:
     """On processes of this host, each with an executor of its own: loky ends all workers of one when one dies."""
+    count = min(workers, len(items))
+    seats = [Seat(gpu) for gpu in (visible_gpus(count) if gpus else [None] * count)]
+    return on_seats(seats, items, lambda seat, item: seat.run(function, item))
+
+
+def on_seats(seats: Sequence[Closable], items: Sequence[Item], work: Callable[[Any, Item], Result]) -> list[Result]:
+    """The result of `work(seat, item)` for each item, in their order, each on a seat that is free then; the seats are
+    closed in the end."""
     try:
         from joblib import Parallel, delayed
     except ModuleNotFoundError:
         raise InputError("several workers need joblib: pip install 'attnsim[tune]'") from None
-    count = min(workers, len(items))
-    visible = visible_gpus(count) if gpus else [None] * count
-    seats = [Seat(gpu) for gpu in visible]
-    free: queue.SimpleQueue[Seat] = queue.SimpleQueue()
+    free: queue.SimpleQueue[Closable] = queue.SimpleQueue()
     for seat in seats:
         free.put(seat)
 
     def one(item: Item) -> Result:
         seat = free.get()
         try:
-            return seat.run(function, item)
+            return work(seat, item)
         finally:
             free.put(seat)
 
@@ -74,6 +79,12 @@ def run_loky(function: Callable[[Item], Result], items: Sequence[Item], workers:
     finally:
         for seat in seats:
             seat.close()
+
+
+class Closable(Protocol):
+    """A seat: a process to work in."""
+
+    def close(self) -> None: ...
 
 
 class Seat:

@@ -19,7 +19,7 @@ from ..simulator.implementations.triton_other import OtherConfig, TritonOther
 from ..simulator.problem import DTYPE_BITS
 from ..simulator.resources import padded
 from ..simulator.tiling import Tile
-from . import host
+from . import host, profiles
 from .rank import Ranked, rank
 from .space import Space
 from .task import Task
@@ -87,7 +87,7 @@ def current_chip() -> str:
     import torch
 
     if not torch.cuda.is_available():
-        return host.best_profile("cpu")
+        return profiles.best_profile("cpu")
     from ..kernels.call import chip
 
     return chip("cuda").name

@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ..simulator.config import FLAGS, Config, TritonKernel, Tunable
+from ..simulator.config import FLAGS, Config, Tunable
 from ..simulator.errors import InputError, unknown
 from ..simulator.prediction import config_fields
 from ..simulator.tiling import Tile
-from .rank import Ranked, rank
+from .rank import Ranked, fits, rank
 from .space import Space
 from .task import Task
 
@@ -132,16 +132,6 @@ def config_of(config: Any, tile_of: TileOf, kernel: Tunable) -> Any:
     if wrong is not None:
         raise unknown("field of a config", wrong, known)
     return kernel.config_type(**{name: value for name, value in own.items() if name in known} | given)
-
-
-def fits(task: Task, config: Any) -> bool:
-    """Whether the chip's shared memory can hold a config, by the estimate of its kernel, and the kernel takes it."""
-    if task.kernel.refuses(task.part, task.chip, config) is not None:
-        return False
-    kernel = task.kernel
-    need = kernel.shared_memory_bytes(task.part, task.chip, config) if isinstance(kernel, TritonKernel) else None
-    limit = task.chip.smem_bytes_per_block
-    return need is None or limit is None or need <= limit
 
 
 def configs(

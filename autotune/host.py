@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from ..simulator.errors import InputError
 from ..simulator.hardware import Hardware
+from . import profiles
 
 STAND_IN = "cpu"
 REPEATS = 8
@@ -36,18 +37,6 @@ MARGIN = 1.5
 """What floors allow beyond the fastest seen: the host when nothing else runs, code better than the library's."""
 
 Work = Callable[[], object]
-
-
-def kept_profile(device: str) -> Path:
-    """Where `hw calibrate --save` keeps the profile of a device: $ATTNSIM_PROFILE_<DEVICE>, or in ~/.cache/attnsim."""
-    given = os.environ.get(f"ATTNSIM_PROFILE_{device.upper()}")
-    return Path(given) if given else Path.home() / ".cache" / "attnsim" / f"{device}.toml"
-
-
-def best_profile(device: str) -> str:
-    """The kept profile of a device where there is one, else the device's own name."""
-    path = kept_profile(device)
-    return str(path) if path.is_file() else device
 
 
 def need_torch() -> None:
@@ -252,18 +241,7 @@ def profile(device: str = "cpu") -> str:
 
         units, versions = torch.get_num_threads(), f"torch {torch.__version__}, {versions}"
     day = time.strftime("%Y-%m-%d", time.gmtime())
-    lines = [
-        "format = 1", f'inherits = "{STAND_IN}"', f'title = "This host: {plain(processor())}, {units} cores"', "",
-        "[numbers]",
-    ]  # fmt: skip
-    for name, (value, kind, source) in numbers(rates(), units).items():
-        lines.append(f'{name} = {{ value = {value:.6g}, kind = "{kind}", source = "[HOST] {source}" }}')
-    where = plain(f"{platform.system()} {platform.machine()}, {processor()}")
-    lines += ["", "[sources]", f'HOST = "attnsim hw calibrate {device} on {day}: {where}, {versions}; the shortest of '
-              f'{REPEATS} runs"']  # fmt: skip
-    return "\n".join(lines) + "\n"
-
-
-def plain(text: str) -> str:
-    """Without what a TOML string may not hold."""
-    return "".join(c for c in text if c.isprintable() and c not in '"\\')
+    fields = ((name, *measured) for name, measured in numbers(rates(), units).items())
+    where = f"{platform.system()} {platform.machine()}, {processor()}"
+    made = f"attnsim hw calibrate {device} on {day}: {where}, {versions}; the shortest of {REPEATS} runs"
+    return profiles.toml(STAND_IN, f"This host: {processor()}, {units} cores", fields, "HOST", made)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from ..simulator.errors import InputError
 
@@ -68,7 +68,24 @@ class Isolated:
             self._pool.join()
             self._pool = None
 
-    def __enter__(self) -> Isolated:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class OwnsProcess:
+    """What has a process of its own: close it, or use it in a `with`."""
+
+    def __init__(self, environment: dict[str, str | None]) -> None:
+        self._process = Isolated(environment)
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.close()
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

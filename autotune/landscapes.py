@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..simulator.config import Config, TritonKernel
 from ..simulator.errors import InputError
 from . import archives
 from .archives import landscapes as archive
-from .rank import predict_config
+from .rank import fits, predict_config
 
 FIRST = (1, 2, 4)
 """How many of the model's first choices are looked at."""
@@ -61,15 +60,11 @@ def model_order(landscape: archive.Landscape) -> list[str]:
     ones by their text (the order of the table may know the result)."""
     task = landscape.task
     assert task is not None
-    kernel = task.kernel
 
     def order(text: str) -> tuple[bool, float, str]:
         config = landscape.configs[text]
-        fits = True
-        if isinstance(kernel, TritonKernel) and isinstance(config, Config):
-            fits = kernel.shared_refusal(task.part, task.chip, config) is None
         predicted = predict_config(task, config).predicted_s
-        return not fits, math.inf if predicted is None else predicted, text
+        return not fits(task, config), math.inf if predicted is None else predicted, text
 
     return sorted(landscape.configs, key=order)
 

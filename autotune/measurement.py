@@ -7,14 +7,13 @@ each with its task, config, outcome and every repetition. `replay:<file>` serves
 from __future__ import annotations
 
 import json
-import os
 import statistics
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .._files import make_folder, write_file
 from ..simulator.errors import InputError, unknown
 from ..simulator.prediction import config_fields
 from ..simulator.tiling import Tile
@@ -112,21 +111,18 @@ class Recording:
         """The measurements of a task."""
         return tuple(m for m in self.measurements if m.task.key == task.key)
 
+    def to_json(self) -> str:
+        """As its file has it."""
+        data = {"format": FORMAT, "provenance": dict(self.provenance),
+                "measurements": [m.to_dict() for m in self.measurements]}  # fmt: skip
+        return json.dumps(data, indent=1, allow_nan=False) + "\n"
+
 
 def write(path: str | Path, provenance: Mapping[str, Any], measurements: Sequence[Measurement]) -> None:
     """Write a recording; the file is replaced whole. Raises InputError where that is impossible."""
-    data = {"format": FORMAT, "provenance": dict(provenance), "measurements": [m.to_dict() for m in measurements]}
-    target = Path(path)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        with os.fdopen(handle, "w") as file:
-            json.dump(data, file, indent=1, allow_nan=False)
-            file.write("\n")
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
-    except OSError as error:
-        raise InputError(f"cannot write {str(path)!r}: {error.strerror}") from None
+    text = Recording(provenance, tuple(measurements)).to_json()
+    make_folder(Path(path).parent)
+    write_file(Path(path), text.encode())
 
 
 def read(path: str | Path) -> Recording:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..simulator.errors import InputError
 from ..simulator.hardware import Hardware
+from . import profiles
 
 if TYPE_CHECKING:
     import torch
@@ -74,21 +75,13 @@ def profile(device: str = "cuda") -> str:
 
 def toml(found: Found, chip: Hardware) -> str:
     """The profile's text."""
-    numbers = numbers_of(found, chip)
     now = found.device
     rates = ", ".join(f"{dtype} {rate / 1e12:.1f}" for dtype, rate in found.matrix_flop_per_s.items())
     made = (f"attnsim hw calibrate cuda, {now.get('date')}: {now.get('device')}, driver {now.get('driver')}, torch "
             f"{now.get('torch')}, triton {now.get('triton')}, CUDA {now.get('cuda')}; matrix products of {SIDE} "
             f"cubed reached {rates or 'no rate'} TFLOP/s")  # fmt: skip
-    lines = ["format = 1", f'inherits = "{chip.name}"', f'title = "{chip.title}, measured"', "", "[numbers]"]
-    for name, (value, how) in numbers.items():
-        lines.append(f'{name} = {{ value = {value:.6g}, kind = "microbenchmark", source = "[MEASURED] {plain(how)}" }}')
-    return "\n".join([*lines, "", "[sources]", f'MEASURED = "{plain(made)}"']) + "\n"
-
-
-def plain(text: str) -> str:
-    """As a TOML string may hold it."""
-    return text.replace("\\", "/").replace('"', "'")
+    fields = ((name, value, "microbenchmark", how) for name, (value, how) in numbers_of(found, chip).items())
+    return profiles.toml(chip.name, f"{chip.title}, measured", fields, "MEASURED", made.replace('"', "'"))
 
 
 Numbers = dict[str, tuple[float, str]]

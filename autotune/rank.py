@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ..simulator.bounds import floor
+from ..simulator.config import Config, TritonKernel
 from ..simulator.implementations import Implementation
 from ..simulator.predict import Candidate, Choice, evaluate
 from ..simulator.schedule.attention import memory_time, smooth_max, tile_clocks
@@ -42,11 +44,20 @@ def predict_config(task: Task, config: Tile) -> Ranked:
     if task.kernel.refuses(task.part, task.chip, config) is not None:
         return Ranked(config, None, None)
     choice = Choice(tile=config, implementation=task.implementation)
-    found = evaluate(task.made, task.problem, task.chip, choice)
-    warm = evaluate(task.made, task.problem.with_(cache="warm"), task.chip, choice)
-    chosen, floor = found.chosen, warm.chosen.bound
+    chosen = evaluate(task.made, task.problem, task.chip, choice).chosen
+    warm = floor(chosen.counts, task.chip, "warm")
     predicted = None if chosen.time_s is None else float(chosen.time_s)
-    return Ranked(config, predicted, None if floor is None else float(floor.time_s))
+    return Ranked(config, predicted, None if warm is None else float(warm.time_s))
+
+
+def fits(task: Task, config: Tile) -> bool:
+    """Whether a task's kernel takes a config, and a block's shared memory can hold it by the kernel's estimate."""
+    kernel, part, chip = task.kernel, task.part, task.chip
+    if kernel.refuses(part, chip, config) is not None:
+        return False
+    if isinstance(kernel, TritonKernel) and isinstance(config, Config):
+        return kernel.shared_refusal(part, chip, config) is None
+    return True
 
 
 def rerank(task: Task, ranked: Sequence[Ranked], compiled: Iterable[Measurement]) -> list[Ranked]:

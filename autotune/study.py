@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ..simulator.errors import InputError
 from ..simulator.tiling import Tile
 from .measurement import Measurement
+from .profiles import kind_of
 from .rank import Ranked, rank
 from .space import Space
 from .task import Task
@@ -126,7 +127,7 @@ def check_workers(device: Device, engine: str, workers: int) -> None:
 
 def on_gpu(device: Device) -> bool:
     """Whether it is a GPU of this machine: workers get one each, and what wins is worth keeping."""
-    return device.name.partition(":")[0] == "cuda"
+    return kind_of(device.name) == "cuda"
 
 
 def planned(
@@ -279,7 +280,7 @@ def notes_of(plan: Plan, book: Book) -> tuple[str, ...]:
 
 def recorded(result: Result) -> Result:
     """Keep what won on a GPU of this machine for `attention` to use."""
-    if result.best is None or result.best.measurement is None or result.device.partition(":")[0] != "cuda":
+    if result.best is None or result.best.measurement is None or kind_of(result.device) != "cuda":
         return result
     from ..kernels.records import save_result
 

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar
 
 from ..simulator import api, implementations, variants
@@ -95,18 +95,22 @@ class Task:
     def from_dict(cls, data: Mapping[str, Any]) -> Task:
         """From what `to_dict` gave."""
         try:
-            fields = {name: as_tuples(data[name]) for name in ("parameters", "sizes")}
-            return cls(data["variant"], fields["parameters"], fields["sizes"], data["hardware"], data["implementation"])
+            parameters, sizes = (as_tuples(data[name]) for name in ("parameters", "sizes"))
+            return cls(data["variant"], parameters, sizes, data["hardware"], data["implementation"])
         except (KeyError, TypeError) as error:
             raise InputError(f"a task lacks {error}") from None
 
-    def config(self, fields: Mapping[str, Any]) -> Tile:
+    def config(self, given: Mapping[str, Any]) -> Tile:
         """A config of the task's kernel from its fields. Raises InputError for fields that it does not have."""
         try:
-            found: Tile = self.kernel.config_type(**as_tuples(fields))
+            found: Tile = self.kernel.config_type(**as_tuples(given))
         except TypeError as error:
             raise InputError(f"no config of {self.implementation}: {error}") from None
         return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For other processes: without what it has worked out for itself, which need not fit through a pipe."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def __str__(self) -> str:
         p = self.problem

@@ -13,10 +13,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..simulator.errors import InputError
-from ..simulator.prediction import config_fields
+from ..simulator.prediction import config_fields, ratio
 from ..simulator.tiling import Tile
 from .devices import Device, open_device
 from .measurement import Measurement
+from .profiles import kind_of
 from .rank import predict_config, rank
 from .task import Task, plain_mapping
 
@@ -153,7 +154,7 @@ def validate_device(
     opened = open_device(device) if isinstance(device, str) else device
     try:
         check_timed(opened)
-        kind = opened.name.partition(":")[0]
+        kind = kind_of(opened.name)
         chosen = cases(kind) if listed is None else tuple(listed)
         return _validate(opened, chosen, LIMITS.get(kind, LIMITS["cuda"]), rounds, progress)
     finally:
@@ -190,10 +191,10 @@ def _validate(
 
 
 def _record(case: Case, dense: Contender, own: Contender, hardware: str, limit: float) -> Record:
-    predicted = _ratio(dense.predicted_s, own.predicted_s)
-    measured = _ratio(dense.measured_s, own.measured_s)
+    predicted = ratio(dense.predicted_s, own.predicted_s)
+    measured = ratio(dense.measured_s, own.measured_s)
     error = None if predicted is None or measured is None else (predicted / measured - 1) * 100
-    drift = _ratio(dense.found[-1].median_s, dense.found[0].median_s)
+    drift = ratio(dense.found[-1].median_s, dense.found[0].median_s)
     flags = {flag for one in (dense, own) for m in one.found for flag in m.flags}
     return Record(
         case.variant, plain_mapping(case.parameters), plain_mapping(case.sizes), hardware, own.task.implementation,
@@ -201,7 +202,3 @@ def _record(case: Case, dense: Contender, own: Contender, hardware: str, limit: 
         measured, error, None if error is None else abs(error) <= limit, None if drift is None else (drift - 1) * 100,
         tuple(sorted(flags)), own.reason or dense.reason,
     )  # fmt: skip
-
-
-def _ratio(above: float | None, below: float | None) -> float | None:
-    return None if above is None or below is None else above / below

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from ..simulator import api, implementations
+from ..simulator import api, buckets, implementations
 from ..simulator.config import Config, TritonKernel
 from ..simulator.errors import InputError
 from ..simulator.hardware import Hardware, profile_of_device
@@ -107,7 +107,7 @@ def ranked(
     kernel: TritonKernel, variant: Variant, problem: Problem, hardware: Hardware, configs: tuple[Config, ...]
 ) -> Config:
     """The first config of the tile that the model predicts to be fastest; worked out once for a problem."""
-    if any(hasattr(value, "__array__") or callable(value) for value in variant.parameters().values()):
+    if not buckets.is_named(variant):
         return _ranked.__wrapped__(kernel, variant, problem, hardware, configs)
     return _ranked(kernel, variant, problem, hardware, configs)
 

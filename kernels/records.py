@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import tempfile
 import warnings
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
+from .._files import make_folder, write_file
 from ..simulator import api, buckets, implementations
 from ..simulator.config import Tunable
 from ..simulator.errors import InputError
@@ -182,14 +182,8 @@ def dump(records: Iterable[Mapping[str, Any]]) -> str:
 
 def write(records: Records) -> None:
     """Replace the file whole. Raises InputError where that is impossible."""
-    try:
-        path().parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path().parent, prefix=".records.")
-        with os.fdopen(handle, "w") as file:
-            file.write(dump(records.values()))
-        os.replace(temporary, path())
-    except OSError as error:
-        raise InputError(f"cannot write the tuned configs {str(path())!r}: {error.strerror}") from None
+    make_folder(path().parent)
+    write_file(path(), dump(records.values()).encode())
 
 
 def problem_from(data: Mapping[str, Any]) -> Problem:

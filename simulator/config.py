@@ -33,11 +33,10 @@ class Config(Tile):
     permuted: bool = False
 
     def __str__(self) -> str:
-        sides = "/".join("x".join(map(str, side)) for side in (self.query, self.key))
         flags = "".join(f" {name}" for name in FLAGS if getattr(self, name))
         packed = f" packed={self.packed_heads}" if self.packed_heads > 1 else ""
         splits = f" splits={self.splits}" if self.splits > 1 else ""
-        return f"{sides} warps={self.warps} stages={self.stages}{flags}{packed}{splits}"
+        return f"{Tile.__str__(self)} warps={self.warps} stages={self.stages}{flags}{packed}{splits}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,3 +26,9 @@ def unknown(kind: str, given: str, known: Iterable[str]) -> InputError:
             break
         listed += f", {name}" if listed else name
     return InputError(f"unknown {kind} {given!r}; known: {listed or 'none'}")
+
+
+def one_line(error: BaseException) -> str:
+    """An exception of somebody else's code in a line: its kind, and the first line that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip(" ^")]
+    return f"{type(error).__name__}: {lines[0]}"[:300] if lines else type(error).__name__

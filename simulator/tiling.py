@@ -33,6 +33,9 @@ class Tile:
     key: tuple[int, ...]
     packed_heads: int = 1
 
+    def __str__(self) -> str:
+        return "/".join("x".join(map(str, side)) for side in (self.query, self.key))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TiledPart:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from .._files import write_file
 from ..simulator.errors import InputError
 
 SUFFIXES = {"k": 2**10, "m": 2**20, "g": 2**30}
+BUDGET_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0}
 
 
@@ -35,15 +35,25 @@ def parse_sides(name: str, text: str) -> tuple[int, ...]:
 
 def parse_time(name: str, text: str) -> float:
     """Seconds from `135ms`, `42us` or `0.5s`. Raises InputError."""
+    return _seconds(name, text, SECONDS, "135ms, 42us or 0.5s")
+
+
+def parse_budget(text: str) -> float:
+    """Seconds from `90s`, `9m` or `1.5h`. Raises InputError."""
+    return _seconds("budget", text, BUDGET_SECONDS, "90s, 9m or 1.5h")
+
+
+def _seconds(name: str, text: str, units: dict[str, float], such: str) -> float:
+    """A number with the first of the units that it ends in. Raises InputError."""
     word = text.strip().lower()
-    unit = next((u for u in SECONDS if word.endswith(u)), None)
+    unit = next((u for u in units if word.endswith(u)), None)
     try:
         value = float(word[: -len(unit)]) if unit else float("nan")
     except ValueError:
         value = float("nan")
     if unit is None or not 0 < value < float("inf"):
-        raise InputError(f"{name} is {text!r}; allowed: a time above 0 with its unit, such as 135ms, 42us or 0.5s")
-    return value * SECONDS[unit]
+        raise InputError(f"{name} is {text!r}; allowed: a time above 0 with its unit, such as {such}")
+    return value * units[unit]
 
 
 def parse_pairs(option: str, pairs: Iterable[str]) -> dict[str, str]:
@@ -136,22 +146,3 @@ def write_output(text: str, path: str | None) -> None:
         click.echo(text, nl=not text.endswith("\n"))
         return
     write_file(Path(path), (text if text.endswith("\n") else text + "\n").encode())
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Write a file through a temporary one beside it, so that nobody sees half of it."""
-    temporary = None
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(21, "Is a directory")
-        handle, temporary = tempfile.mkstemp(dir=path.parent or Path(), prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
-        raise InputError(f"cannot write {str(path)!r}: {error.strerror}") from None

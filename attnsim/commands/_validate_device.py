@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..autotune.devices import Device, open_device
+from ..autotune.profiles import kind_of
 from ..reports.words import seconds
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def first_line(device: Device) -> str:
     if profile.endswith(".toml"):
         return f"Profile: {profile}, calibrated on this machine."
     return (f"Profile: {profile}, as shipped, not calibrated here: attnsim hw calibrate "
-            f"{device.name.partition(':')[0]} --save measures this machine and keeps its own.")  # fmt: skip
+            f"{kind_of(device.name)} --save measures this machine and keeps its own.")  # fmt: skip
 
 
 def table(records: Sequence[Record], device: str) -> str:
@@ -81,7 +82,7 @@ def table(records: Sequence[Record], device: str) -> str:
     buffer = io.StringIO()
     Console(file=buffer, width=190, highlight=False, color_system=None).print(grid)
     lines = [line.rstrip() for line in buffer.getvalue().rstrip().splitlines()]
-    limit = LIMITS.get(device.partition(":")[0], LIMITS["cuda"])
+    limit = LIMITS.get(kind_of(device), LIMITS["cuda"])
     within = sum(one.within is True for one in records)
     return "\n".join([*lines, "", f"Within {limit:g} %: {within} of {len(records)}. {MEANING}"])
 

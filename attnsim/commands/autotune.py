@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..simulator.errors import InputError, unknown
-from ._options import parse_parameters, parse_size, problem_arguments, problem_options
+from ._options import parse_budget, parse_parameters, parse_size, problem_arguments, problem_options
 
 if TYPE_CHECKING:
     from ..autotune.devices import Device
@@ -151,8 +151,6 @@ def tune_command(variant: str, device: str | None, parameter: tuple[str, ...], f
 
 def limits_of(options: dict[str, Any]) -> dict[str, Any]:
     """Arguments of `tune` from the options. Raises InputError."""
-    from .campaign import parse_budget
-
     counts = {name: None if options[name] is None else parse_size(name.partition("_")[0], options[name])
               for name in ("trials", "workers", "compile_first")}  # fmt: skip
     for name, count in counts.items():

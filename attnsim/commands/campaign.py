@@ -10,31 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..simulator.errors import InputError, unknown
+from ..simulator.errors import unknown
+from ._options import parse_budget
 
 if TYPE_CHECKING:
     from ..autotune.campaign import Plan
     from ..autotune.devices import Device
 
 DEVICES = ("cuda", "cpu")
-UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 MEANING = (
     "sure: the kernel's own config gives the right answer. predicted, error: of the config that was fastest, by the "
     "profile named. kendall: rank correlation of predicted and measured times. first K: the best time over the best "
     "among the model's first K."
 )
-
-
-def parse_budget(given: str) -> float:
-    """Seconds from `90s`, `9m` or `1.5h`. Raises InputError."""
-    word = given.strip().lower()
-    try:
-        value = float(word[:-1])
-    except ValueError:
-        value = float("nan")
-    if word[-1:] not in UNITS or not 0 < value < float("inf"):
-        raise InputError(f"budget is {given!r}; allowed: a time above 0 with its unit, such as 90s, 9m or 1.5h")
-    return value * UNITS[word[-1]]
 
 
 def default_folder(device: Device) -> Path:
@@ -67,10 +55,11 @@ def command(given: str | None, budget: str, out: str | None, dry_run: bool) -> N
     """
     from ..autotune import campaign
     from ..autotune.devices import default_device, open_device
+    from ..autotune.profiles import kind_of
 
     budget_s = parse_budget(budget)
     name = given or default_device()
-    if name.partition(":")[0] not in DEVICES:
+    if kind_of(name) not in DEVICES:
         raise unknown("device", name, DEVICES)
     with ExitStack() as stack:
         device = open_device(name)

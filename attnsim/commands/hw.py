@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from .._files import make_folder
 from ._options import parse_overrides, write_output
 
 FORMATS = ("table", "json")
@@ -114,10 +115,6 @@ def show(name: str, override: tuple[str, ...], form: str) -> None:
     click.echo("\n".join(f"[{key}] {text}" for key, text in sources.items()))
 
 
-CALIBRATED = {"cpu": "host", "cuda": "microbenchmarks"}
-"""What can be calibrated, and the module of attnsim.autotune whose `profile(name)` measures it."""
-
-
 @command.command(
     epilog="""\b
 Examples:
@@ -132,9 +129,7 @@ Examples:
               "($ATTNSIM_PROFILE_CPU or $ATTNSIM_PROFILE_CUDA, or ~/.cache/attnsim).")  # fmt: skip
 def calibrate(name: str, output: str | None, save: bool) -> None:
     """Measure this machine and print its profile. NAME is cpu or cuda; the cpu takes some ten seconds."""
-    import importlib
-
-    from ..autotune.host import kept_profile
+    from ..autotune.profiles import CALIBRATED, kept_profile, measured
     from ..simulator.errors import InputError, unknown
 
     if name not in CALIBRATED:
@@ -143,14 +138,10 @@ def calibrate(name: str, output: str | None, save: bool) -> None:
         raise InputError(f"output {output!r}; allowed: a name that ends in .toml")
     if output is not None and not Path(output).parent.is_dir():
         raise InputError(f"cannot write {output!r}: No such file or directory")
-    measured = importlib.import_module(f"attnsim.autotune.{CALIBRATED[name]}")
-    text = measured.profile(name)
+    text = measured(name)
     if save:
         kept = kept_profile(name)
-        try:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"cannot write {str(kept)!r}: {error.strerror}") from None
+        make_folder(kept.parent)
         write_output(text, str(kept))
         click.echo(f"kept as {kept}", err=True)
     if output is not None or not save:

@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from ._options import parse_parameters, parse_size, problem_arguments, problem_options, write_file
+from .._files import write_file
+from ._options import parse_parameters, parse_size, problem_arguments, problem_options
 
 MOST_POINTS = 2**22
 """Points of one call at most: about 3 GB of columns."""

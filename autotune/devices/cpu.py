@@ -7,7 +7,6 @@ many recompilations, some 25 times slower) is an error here, never a time.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
 import platform
@@ -15,21 +14,15 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ...simulator.errors import InputError
+from ...simulator.errors import InputError, one_line
 from ...simulator.tiling import Tile
-from .. import host, timing
-from ..isolated import CrashedError, HungError, Isolated
+from .. import host, profiles, timing
+from ..isolated import CrashedError, HungError, OwnsProcess
 from ..measurement import Measurement
 from ..space import Space
 from ..task import Task
 
 IMPLEMENTATION = "flex-cpu"
-DEFAULT_SIZES: dict[str, Any] = {"heads": 4, "seq": 4096, "head_dim": 64, "dtype": "fp32"}
-"""Sizes where none are given."""
-DEFAULT_PARAMETERS: dict[str, dict[str, Any]] = {"sliding-window": {"window": 512}}
-"""Parameters where none are given: the usual window of 4096 keys would be all of them."""
-DEFAULT_TRIALS, DEFAULT_BUDGET_S = 16, 150.0
-SAMPLED_ROWS = 16
 SERIES_S, FEWEST = 1.0, 6
 """Seconds that the rounds of a config should take, unless those are too few."""
 FINALISTS_LIMIT_S = 60.0
@@ -40,19 +33,19 @@ ENVIRONMENT: dict[str, str | None] = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
 Run = Callable[[], Any]
 
 
-class Cpu:
+class Cpu(OwnsProcess):
     """This host. Close it to end its process."""
 
     name = "cpu"
     timed = True
 
     def __init__(self) -> None:
-        self._isolated = Isolated(ENVIRONMENT)
+        super().__init__(ENVIRONMENT)
 
     @property
     def hardware(self) -> str:
         """The profile that `attnsim hw calibrate cpu --save` kept, else the shipped stand-in."""
-        return host.best_profile("cpu")
+        return profiles.best_profile("cpu")
 
     def space(self, task: Task) -> Space:
         """Block sizes of the mask."""
@@ -72,8 +65,7 @@ class Cpu:
         found: list[dict[str, Any]] = []
         if legal:
             try:
-                # Without what the task has worked out for itself, which need not fit through a pipe.
-                found = self._isolated.run(try_all, dataclasses.replace(task), legal, limit_s=limit_s)
+                found = self._process.run(try_all, task, legal, limit_s=limit_s)
             except HungError as error:
                 found = [{"outcome": "timeout", "reason": str(error), "measure_s": limit_s}] * len(legal)
             except CrashedError as error:
@@ -85,16 +77,6 @@ class Cpu:
             else Measurement(task, config, **fields[config])
             for config in configs
         ]
-
-    def close(self) -> None:
-        """End the device's process."""
-        self._isolated.close()
-
-    def __enter__(self) -> Cpu:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def open_device(argument: str) -> Cpu:
@@ -123,7 +105,7 @@ def try_all(task: Task, configs: list[Tile]) -> list[dict[str, Any]]:
     try:
         problem = Flex(task)
     except Exception as error:  # masks that cannot be written down, operands that do not fit
-        return [{"outcome": "invalid", "reason": first_line(error)}] * len(configs)
+        return [{"outcome": "invalid", "reason": one_line(error)}] * len(configs)
     found: list[dict[str, Any]] = []
     runs: dict[int, Run] = {}
     # With fullgraph a recompilation past the limit is an error.
@@ -134,7 +116,7 @@ def try_all(task: Task, configs: list[Tile]) -> list[dict[str, Any]]:
                 run, blocks = problem.compiled(config)
                 output = first_run(run)
             except Exception as error:  # whatever a compiler raises is an outcome
-                fields = {"outcome": outcome_of(error), "reason": first_line(error), "conditions": conditions(task)}
+                fields = {"outcome": outcome_of(error), "reason": one_line(error), "conditions": conditions(task)}
             else:
                 wrong = problem.wrong(output)
                 fields = {"outcome": "ok" if wrong is None else "wrong answer", "reason": wrong or "",
@@ -154,7 +136,8 @@ class Flex:
         import torch
 
         from ...kernels.operands import DTYPES
-        from ...kernels.reference.baselines import fastest_rule, sampled
+        from ...kernels.reference.baselines import fastest_rule
+        from ..correctness import Expected, mask_rows, sampled_rows
 
         part, self.mask = task.part, task.part.mask
         dtype, generator = DTYPES[part.dtype], torch.Generator().manual_seed(0)
@@ -163,12 +146,10 @@ class Flex:
         q, k, v = (torch.randn(int(part.batch), *map(int, s), generator=generator).to(dtype) for s in shapes)
         self.operands = q, k, k[..., : int(part.width)].contiguous() if part.shared_kv else v
         self.rule = fastest_rule(self.mask, "cpu")
-        self.rows = torch.linspace(0, q.shape[2] - 1, min(SAMPLED_ROWS, q.shape[2])).long()
         q, k, v = (t[:1] for t in self.operands)
-        low, self.exact = (sampled(q, k, v, self.mask, self.rows, kind) for kind in (dtype, torch.float64))
-        # Twice what torch errs in the operands' type, and a rounding step: the budget of benchmarks/kernels.py.
-        step = torch.finfo(dtype).eps * float(self.exact.abs().max())
-        self.budget = 2 * float((low.double() - self.exact).abs().max()) + step
+        rows = sampled_rows(q.shape[2], q.device)
+        truth, allowed = mask_rows(q, k, v, self.mask, rows)
+        self.expected = Expected(lambda o: o[:1, :, rows], truth, allowed)
 
     def compiled(self, config: Tile) -> tuple[Run, dict[str, Any]]:
         """A function without arguments, compiled when first called; how many blocks of the mask it visits."""
@@ -187,8 +168,8 @@ class Flex:
 
     def wrong(self, output: Any) -> str | None:
         """A sentence where the output differs from exact rows by more than it may."""
-        error = float((output[:1, :, self.rows].double() - self.exact).abs().max())
-        return None if error <= self.budget else f"error {error:.2e}, allowed {self.budget:.2e}"
+        error = self.expected.error(output)
+        return None if error <= self.expected.budget else f"error {error:.2e}, allowed {self.expected.budget:.2e}"
 
 
 def first_run(run: Run) -> Any:
@@ -245,9 +226,3 @@ def outcome_of(error: Exception) -> str:
     words = str(error).lower()
     lacking = isinstance(error, MemoryError) or "allocate memory" in words or "out of memory" in words
     return "out of resources" if lacking else "failed to compile"
-
-
-def first_line(error: Exception) -> str:
-    """What an exception says, in one line with its kind."""
-    said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return f"{type(error).__name__}: {said}"[:300]

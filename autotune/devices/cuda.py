@@ -7,7 +7,6 @@ are timed once.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import math
 import os
@@ -17,12 +16,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...simulator import api
-from ...simulator.errors import InputError
+from ...simulator.errors import InputError, one_line
 from ...simulator.hardware import profile_of_device
 from ...simulator.prediction import config_fields
 from ...simulator.tiling import Tile
-from .. import host, timing
-from ..isolated import CrashedError, HungError, Isolated
+from .. import profiles, timing
+from ..isolated import CrashedError, HungError, Isolated, OwnsProcess
 from ..measurement import Measurement
 from ..space import Space
 from ..task import Task
@@ -45,7 +44,7 @@ Known = dict[str, dict[str, Any]]
 """Times by what was launched."""
 
 
-class Cuda:
+class Cuda(OwnsProcess):
     """A GPU. Close it to end its process.
 
     gpu: the class that is asked for everything a GPU does; found in the module `gpu` by default.
@@ -56,8 +55,8 @@ class Cuda:
     def __init__(
         self, name: str, hardware: str, environment: dict[str, str | None], gpu: type[Gpu] | None = None
     ) -> None:  # fmt: skip
-        self.name, self.hardware = name, hardware
-        self._process, self._gpu = Isolated(environment), gpu
+        super().__init__(environment)
+        self.name, self.hardware, self._gpu = name, hardware, gpu
         self._ready: str | None = None
         self._known: dict[str, Known] = {}
 
@@ -93,11 +92,10 @@ class Cuda:
         self, task: Task, configs: list[Tile], limit_s: float, known: Known, best_s: float | None
     ) -> list[dict[str, Any]]:  # fmt: skip
         """Fields of a Measurement for each config, from the device's process."""
-        bare = dataclasses.replace(task)  # without what it has worked out, which need not fit through a pipe
         begin = time.perf_counter()
         try:
             if self._ready != task.key:
-                self._process.run(prepare, bare, self._gpu, limit_s=SETUP_LIMIT_S)
+                self._process.run(prepare, task, self._gpu, limit_s=SETUP_LIMIT_S)
                 self._ready = task.key
             begin = time.perf_counter()
             found, lost = self._process.run(try_all, configs, known, best_s, limit_s=limit_s)
@@ -116,18 +114,12 @@ class Cuda:
 
     def close(self) -> None:
         """End the device's process."""
-        self._process.close()
+        super().close()
         self._ready = None
 
     def __getstate__(self) -> dict[str, Any]:
         """For other processes, which start one of their own."""
         return {**self.__dict__, "_ready": None}
-
-    def __enter__(self) -> Cuda:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def open_device(argument: str) -> Cuda:
@@ -166,7 +158,7 @@ def profile_for(name: str) -> str:
     chip = profile_of_device(name)
     if chip is None:
         raise InputError(f"no profile for the device {name!r}; `attnsim hw list` lists the chips that have one")
-    kept = host.best_profile("cuda")
+    kept = profiles.best_profile("cuda")
     return kept if kept != "cuda" and api.load_hardware(kept).name == chip else chip
 
 
@@ -315,8 +307,7 @@ def kind_of(error: Exception, otherwise: str) -> str:
 
 
 def said(error: Exception) -> str:
-    """What an exception says, in a line, with its kind."""
+    """What an exception says, in a line: what caused it, where that is known."""
     while error.__cause__ is not None and isinstance(error.__cause__, Exception):
         error = error.__cause__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip(" ^")]
-    return f"{type(error).__name__}: {lines[0]}"[:300] if lines else type(error).__name__
+    return one_line(error)

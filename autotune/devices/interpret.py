@@ -4,7 +4,6 @@ multiplies on the way; no time.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 from collections.abc import Sequence
@@ -12,9 +11,9 @@ from importlib.metadata import version
 from typing import Any
 
 from ...simulator import api
-from ...simulator.errors import InputError
+from ...simulator.errors import InputError, one_line
 from ...simulator.tiling import Tile
-from ..isolated import CrashedError, HungError, Isolated
+from ..isolated import CrashedError, HungError, OwnsProcess
 from ..measurement import Measurement
 from ..space import Space
 from ..task import Task
@@ -27,14 +26,14 @@ MOST_PAIRS = 2**22
 """Pairs of all heads that are interpreted within seconds."""
 
 
-class Interpret:
+class Interpret(OwnsProcess):
     """The interpreter. Close it to end its process."""
 
     timed = False
 
     def __init__(self, name: str, hardware: str) -> None:
         self.name, self.hardware = name, hardware
-        self._process = Isolated(ENVIRONMENT)
+        super().__init__(ENVIRONMENT)
 
     def space(self, task: Task) -> Space:
         """Every legal config. Raises InputError for problems that would take too long."""
@@ -53,7 +52,7 @@ class Interpret:
             return illegal
         begin = time.perf_counter()
         try:
-            fields = self._process.run(interpret, dataclasses.replace(task), config, limit_s=time_limit_s)
+            fields = self._process.run(interpret, task, config, limit_s=time_limit_s)
         except HungError as error:
             fields = {"outcome": "timeout", "reason": str(error)}
         except CrashedError as error:
@@ -63,16 +62,6 @@ class Interpret:
     def finalists(self, task: Task, configs: Sequence[Tile]) -> list[Measurement]:
         """None: there are no times."""
         return []
-
-    def close(self) -> None:
-        """End the device's process."""
-        self._process.close()
-
-    def __enter__(self) -> Interpret:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def open_device(argument: str) -> Interpret:
@@ -111,8 +100,7 @@ def interpret(task: Task, config: Tile) -> dict[str, Any]:
         with counting() as counted:
             outputs = runs.plan(config, runs.checked).run()
     except Exception as error:  # whatever the interpreter raises is an outcome
-        return {"outcome": "invalid", "reason": f"{type(error).__name__}: {error}".splitlines()[0][:300],
-                "conditions": conditions}  # fmt: skip
+        return {"outcome": "invalid", "reason": one_line(error), "conditions": conditions}
     reason = runs.wrong(outputs)
     conditions |= {
         "load_bytes": counted.load_bytes.total(), "store_bytes": counted.store_bytes.total(),

@@ -7,13 +7,10 @@ hangs or crashes costs only the config it was on.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import importlib.util
-import queue
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +20,8 @@ from ...simulator.errors import InputError
 from ...simulator.hardware import Hardware
 from ...simulator.resources import resident_blocks
 from ...simulator.tiling import Tile
-from ..isolated import CrashedError, HungError, Isolated
+from ..engine import on_seats
+from ..isolated import CrashedError, HungError, Isolated, OwnsProcess
 from ..measurement import Measurement
 from ..space import Space
 from ..task import Task
@@ -58,7 +56,7 @@ def check_extras() -> None:
             raise InputError(f"kernels need {name}: pip install 'attnsim[kernels]'")
 
 
-class Offline:
+class Offline(OwnsProcess):
     """A chip that is not there. Close it to end its compiler."""
 
     timed = False
@@ -66,7 +64,7 @@ class Offline:
     def __init__(self, hardware: str) -> None:
         self.name = f"offline:{hardware}"
         self.hardware = hardware
-        self._compiler = Isolated(ENVIRONMENT)
+        super().__init__(ENVIRONMENT)
 
     def space(self, task: Task) -> Space:
         """Every legal config."""
@@ -74,21 +72,11 @@ class Offline:
 
     def measure(self, task: Task, config: Tile, time_limit_s: float) -> Measurement:
         """Compile one config."""
-        return refused(task, config) or compile_config(self._compiler, task, config, time_limit_s)
+        return refused(task, config) or compile_config(self._process, task, config, time_limit_s)
 
     def finalists(self, task: Task, configs: Sequence[Tile]) -> list[Measurement]:
         """None: there are no times."""
         return []
-
-    def close(self) -> None:
-        """End the compiler's process."""
-        self._compiler.close()
-
-    def __enter__(self) -> Offline:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def open_device(argument: str) -> Offline:
@@ -111,24 +99,9 @@ def compile_configs(
     check_extras()
     found = {config: one for config in configs if (one := refused(task, config)) is not None}
     left = [config for config in dict.fromkeys(configs) if config not in found]
-    compilers: queue.SimpleQueue[Isolated] = queue.SimpleQueue()
-    pool = [Isolated(ENVIRONMENT) for _ in range(min(workers, len(left)))]
-    for compiler in pool:
-        compilers.put(compiler)
-
-    def compile_next(config: Tile) -> Measurement:
-        compiler = compilers.get()
-        try:
-            return compile_config(compiler, task, config, time_limit_s)
-        finally:
-            compilers.put(compiler)
-
-    try:
-        with ThreadPoolExecutor(max(len(pool), 1)) as threads:
-            found |= dict(zip(left, threads.map(compile_next, left), strict=True))
-    finally:
-        for compiler in pool:
-            compiler.close()
+    compilers = [Isolated(ENVIRONMENT) for _ in range(min(workers, len(left)))]
+    made = on_seats(compilers, left, lambda compiler, config: compile_config(compiler, task, config, time_limit_s))
+    found |= dict(zip(left, made, strict=True))
     return [found[config] for config in configs]
 
 
@@ -150,10 +123,7 @@ def compile_config(compiler: Isolated, task: Task, config: Tile, time_limit_s: f
     known = functools.partial(Measurement, task, config)
     target = task.chip.target
     try:
-        # Without what the task has worked out for itself, which need not fit through a pipe.
-        outcome, reason, resources, compile_s = compiler.run(
-            compile_task, dataclasses.replace(task), config, target, limit_s=time_limit_s
-        )
+        outcome, reason, resources, compile_s = compiler.run(compile_task, task, config, target, limit_s=time_limit_s)
     except HungError as error:
         return known("timeout", reason=str(error), compile_s=time.perf_counter() - begin, conditions=conditions(task))
     except CrashedError:

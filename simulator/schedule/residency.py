@@ -98,7 +98,8 @@ def residency(kernel: Implementation, tiled: TiledPart, hardware: Hardware) -> R
     lanes = (hardware.vector_flop_per_clock_per_sm or math.inf) / 2
     read = columns * (depth if part.shared_kv else depth + width)
     converting = CONVERT_SLOTS * read / lanes if converted else 0.0
-    operands = 0.0 if part.backward else operand_bytes(tiled, instruction, config.warps, depth, width)
+    element = max(int(DTYPE_BITS[part.dtype]) // 8, 1)
+    operands = 0.0 if part.backward else operand_bytes(rows, read * element, depth * element, instruction, config.warps)
     return Residency(
         blocks=blocks,
         waiting=LONE_BLOCK / blocks**2 if instruction == "mfma" else LATENCY / (blocks * config.warps / 4) ** 2,
@@ -144,16 +145,13 @@ def repeated(kernel: TritonKernel, kept: int, config: Config, instruction: str, 
     return times
 
 
-def operand_bytes(tiled: TiledPart, instruction: str, warps: int, depth: int, width: int) -> float:
-    """Bytes that the matrix instructions of a tile read from shared memory: keys and values once for the rows of every
-    warp (`mma`, `mfma`), 64 rows (`wgmma`) or 128 rows (`tcgen05`), these two the queries too, which the others hold in
-    registers.
+def operand_bytes(rows: int, keys_bytes: int, query_bytes: int, instruction: str, warps: int) -> float:
+    """Bytes that the matrix instructions of a tile read from shared memory, of `keys_bytes` of keys and values and
+    `query_bytes` a query: keys and values once for the rows of every warp (`mma`, `mfma`), 64 rows (`wgmma`) or 128
+    rows (`tcgen05`), these two the queries too, which the others hold in registers.
 
     For 128 x 128 pairs of head_dim 128 that is 768 clocks on a B200, as FlashAttention-4 has it (2603.05451).
     """
-    rows, columns, part = tiled.rows, tiled.columns, tiled.part
-    element = max(int(DTYPE_BITS[part.dtype]) // 8, 1)
-    keys = columns * (depth if part.shared_kv else depth + width) * element
     if instruction in ("wgmma", "tcgen05") and rows >= 64:
-        return math.ceil(rows / (64 if instruction == "wgmma" else 128)) * keys + rows * depth * element
-    return min(warps, math.ceil(rows / ROWS_A_WARP)) * keys
+        return math.ceil(rows / (64 if instruction == "wgmma" else 128)) * keys_bytes + rows * query_bytes
+    return min(warps, math.ceil(rows / ROWS_A_WARP)) * keys_bytes

@@ -14,7 +14,7 @@ from campaign_device import Fake
 from attnsim.autotune import campaign, campaign_steps, devices
 from attnsim.autotune.problems import Named, small
 from attnsim.cli import main
-from attnsim.commands.campaign import parse_budget
+from attnsim.commands._options import parse_budget
 from attnsim.simulator.errors import InputError
 from attnsim.simulator.hardware import Hardware
 

@@ -15,7 +15,7 @@ from attnsim.autotune.isolated import Isolated
 from attnsim.autotune.measurement import Measurement
 from attnsim.autotune.task import Task
 from attnsim.kernels.reference import baselines
-from attnsim.simulator.errors import InputError
+from attnsim.simulator.errors import InputError, one_line
 from attnsim.simulator.tiling import Tile
 
 SMALL = {"heads": 2, "head_dim": 32, "dtype": "fp32"}
@@ -84,7 +84,7 @@ def test_what_hangs_is_stopped_and_the_device_lives_on(device: cpu.Cpu) -> None:
 
 def test_uncompiled_code_is_never_timed() -> None:
     with cpu.Cpu() as device:
-        device._isolated = Isolated(cpu.ENVIRONMENT | {"TORCHDYNAMO_DISABLE": "1"})
+        device._process = Isolated(cpu.ENVIRONMENT | {"TORCHDYNAMO_DISABLE": "1"})
         found = device.measure(small("mha", seq=64), Tile((32,), (32,)), 120)
     assert (found.outcome, found.seconds) == ("failed to compile", ())
     assert "compiled nothing" in found.reason
@@ -116,7 +116,7 @@ def test_wrong_outputs_are_told_from_right_ones() -> None:
 def test_failures_are_told_apart() -> None:
     assert cpu.outcome_of(RuntimeError("DefaultCPUAllocator: can't allocate memory")) == "out of resources"
     assert cpu.outcome_of(ValueError("no")) == "failed to compile"
-    assert cpu.first_line(ValueError("\n two lines\nof it")) == "ValueError: two lines"
+    assert one_line(ValueError("\n two lines\nof it")) == "ValueError: two lines"
 
 
 def test_kernels_of_other_devices_are_refused(device: cpu.Cpu) -> None:
@@ -144,7 +144,7 @@ def test_the_device_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 
 def test_default_sizes_make_a_task() -> None:
-    task = Task.make("sliding-window", "cpu", **cpu.DEFAULT_SIZES, **cpu.DEFAULT_PARAMETERS["sliding-window"])
+    task = Task.make("sliding-window", "cpu", heads=4, seq=4096, head_dim=64, dtype="fp32", window=512)
     assert task.implementation == "flex-cpu"
     summary = task.part.mask.tiles((128,), (128,)) if task.part.mask else None
     assert summary is not None

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from attnsim.autotune import host
+from attnsim.autotune import host, profiles
 from attnsim.autotune.host import Rate
 from attnsim.commands.hw import command
 from attnsim.simulator.hardware import Hardware
@@ -109,16 +109,16 @@ def test_arrays_start_with_a_line_of_the_cache() -> None:
 
 
 def test_texts_are_fit_for_toml() -> None:
-    assert host.plain('a "b"\\c\n') == "a bc"
+    assert profiles.plain('a "b"\\c\n') == "a bc"
 
 
 def test_a_kept_profile_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ATTNSIM_PROFILE_CPU", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert host.kept_profile("cpu") == tmp_path / ".cache" / "attnsim" / "cpu.toml"
-    assert host.best_profile("cpu") == "cpu"
+    assert profiles.kept_profile("cpu") == tmp_path / ".cache" / "attnsim" / "cpu.toml"
+    assert profiles.best_profile("cpu") == "cpu"
     monkeypatch.setenv("ATTNSIM_PROFILE_CUDA", str(tmp_path / "gpu.toml"))
-    assert host.kept_profile("cuda") == tmp_path / "gpu.toml"
+    assert profiles.kept_profile("cuda") == tmp_path / "gpu.toml"
 
 
 def test_calibrate_keeps_prints_and_writes(tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +132,7 @@ def test_calibrate_keeps_prints_and_writes(tmp_path: Path, quick: None, monkeypa
     assert saved.exit_code == 0
     assert saved.stdout == ""
     assert str(kept) in saved.stderr
-    assert host.best_profile("cpu") == str(kept)
+    assert profiles.best_profile("cpu") == str(kept)
     both = calibrate("--save", "--output", str(written))
     assert both.exit_code == 0
     assert written.read_text() == kept.read_text()

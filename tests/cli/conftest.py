@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -30,3 +31,12 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return Ran(int(exit_.value.code or 0), captured.out, captured.err)
 
     return command
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of a test's own, for its studies and records too."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ATTNSIM_RECORDS", str(tmp_path / "kept" / "records.json"))
+    monkeypatch.setenv("ATTNSIM_STUDIES", str(tmp_path / "kept" / "studies.db"))
+    return tmp_path

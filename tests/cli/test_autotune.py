@@ -31,13 +31,7 @@ TIMES = {
 """Seconds by config, the kernel's own choice first; one gave a wrong answer."""
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of this test's own, for its studies and records too."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ATTNSIM_RECORDS", str(tmp_path / "kept" / "records.json"))
-    monkeypatch.setenv("ATTNSIM_STUDIES", str(tmp_path / "kept" / "studies.db"))
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def task(**sizes: Any) -> Task:

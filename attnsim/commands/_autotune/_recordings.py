@@ -10,18 +10,9 @@ from typing import Any
 from ...autotune.measurement import Measurement, Recording
 from ...autotune.rank import rank
 from ...autotune.task import Task
-from ...simulator.config import Config
 from ...simulator.prediction import config_fields
-from ...simulator.tiling import Tile
 
 HEADS = ("rank", "config", "measured", "spread", "predicted", "registers", "spills", "outcome", "flags")
-
-
-def said(config: Tile) -> str:
-    """A config in a few words."""
-    if isinstance(config, Config):
-        return str(config)
-    return "/".join("x".join(map(str, side)) for side in (config.query, config.key))
 
 
 @dataclass(frozen=True)
@@ -65,7 +56,7 @@ class Compared:
         from ...reports.words import seconds
 
         return [
-            [str(row["rank"] or "-"), said(m.config), seconds(m.median_s),
+            [str(row["rank"] or "-"), str(m.config), seconds(m.median_s),
              "-" if m.spread is None else f"{m.spread:.1%}", seconds(row["predicted_s"]),
              "-" if m.registers is None else str(m.registers), "-" if m.spill_bytes is None else f"{m.spill_bytes} B",
              m.outcome + (f": {m.reason}" if m.reason else ""), ", ".join(m.flags)]
@@ -79,16 +70,14 @@ class Compared:
         best, first = self.best, self.first
         if best is None or best.median_s is None:
             return "none of its configs has a time"
-        told = f"best {said(best.config)} in {seconds(best.median_s)}"
+        told = f"best {best.config} in {seconds(best.median_s)}"
         if first is None:
             return f"{told}; the model has no number for it"
         if first.median_s is None:
-            return f"{told}; the model's first choice {said(first.config)} {first.outcome}"
+            return f"{told}; the model's first choice {first.config} {first.outcome}"
         if first.config == best.config:
             return f"{told}, which is the model's first choice"
-        return (
-            f"{told}; the model's first choice {said(first.config)} reaches {best.median_s / first.median_s:.1%} of it"
-        )
+        return f"{told}; the model's first choice {first.config} reaches {best.median_s / first.median_s:.1%} of it"
 
 
 def compared(recording: Recording) -> list[Compared]:

@@ -16,7 +16,6 @@ from ...autotune.task import Task
 from ...reports.words import plural, seconds
 from ...simulator.prediction import config_fields
 from ..hw import print_table
-from ._recordings import said
 
 HEADS = ("rank", "config", "model's rank", "predicted", "measured", "spread", "registers", "spills", "outcome")
 
@@ -93,7 +92,7 @@ def cells(trial: Trial, place: int | None) -> list[str]:
     row = entry(trial, place)
     told = row["outcome"] + (f": {row['reason']}" if row["reason"] else "")
     return [
-        str(place or "-"), said(trial.config), str(trial.place), seconds(trial.predicted_s), seconds(row["measured_s"]),
+        str(place or "-"), str(trial.config), str(trial.place), seconds(trial.predicted_s), seconds(row["measured_s"]),
         "-" if row["spread"] is None else f"{row['spread']:.1%}",
         "-" if row["registers"] is None else str(row["registers"]),
         "-" if row["spill_bytes"] is None else f"{row['spill_bytes']} B", ", ".join([told, *row["flags"]]),
@@ -107,14 +106,14 @@ def verdict(result: Result) -> list[str]:
         return ["no winner: nothing that was tried is right" + ("" if result.timed else " and spills nothing")]
     assert best.measurement is not None
     if best.measurement.median_s is None:
-        return [f"best {said(best.config)}: the first in the model's order that is {best.measurement.outcome} and "
+        return [f"best {best.config}: the first in the model's order that is {best.measurement.outcome} and "
                 "spills nothing (no times here)"]  # fmt: skip
-    lines = [f"best {said(best.config)}: {seconds(best.measurement.median_s)}"]
+    lines = [f"best {best.config}: {seconds(best.measurement.median_s)}"]
     ratio = speedup(result)
     if default is not None and default.config == best.config:
         lines.append("it is the kernel's own choice")
     elif default is not None and default.measurement is not None and ratio is not None:
-        lines.append(f"{ratio:.2f} times as fast as the kernel's own choice {said(default.config)}: "
+        lines.append(f"{ratio:.2f} times as fast as the kernel's own choice {default.config}: "
                      f"{seconds(default.measurement.median_s)}")  # fmt: skip
     reached = share(best)
     if reached is not None:
@@ -144,7 +143,7 @@ def dry_run(task: Task, device: Device, compile_first: int, workers: int, form: 
             ],
         }, indent=2, allow_nan=False)  # fmt: skip
     print_table(("rank", "config", "predicted", "floor"), [
-        [str(index), said(one.config) + (" (the kernel's own choice)" if one.config == space.default else ""),
+        [str(index), str(one.config) + (" (the kernel's own choice)" if one.config == space.default else ""),
          seconds(one.predicted_s), seconds(one.floor_s)]
         for index, one in enumerate(ranked, start=1)
     ])  # fmt: skip

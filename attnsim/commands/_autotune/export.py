@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from ...simulator.errors import InputError, unknown
@@ -39,7 +37,6 @@ def command(what: str | None, storage: str | None, form: str, output: str | None
 
         write_output(export(), output)
         return
-    from ...autotune import measurement
     from ...autotune.archives import t4
     from .show import recording
 
@@ -47,6 +44,4 @@ def command(what: str | None, storage: str | None, form: str, output: str | None
     if form == "t4":
         write_output(t4.dump(found), output)
     else:
-        data = {"format": measurement.FORMAT, "provenance": dict(found.provenance),
-                "measurements": [m.to_dict() for m in found.measurements]}  # fmt: skip
-        write_output(json.dumps(data, indent=1, allow_nan=False), output)
+        write_output(found.to_json(), output)

@@ -39,7 +39,6 @@ def command(
     from ...autotune.task import Task
     from ...reports.words import seconds
     from ...simulator.problem import check_size
-    from ._recordings import said
 
     check_format(form)
     most = check_size("top", parse_size("top", top))
@@ -50,7 +49,7 @@ def command(
         return
     click.echo(str(task))
     rows = [
-        [str(index), said(one.config), seconds(one.predicted_s), seconds(one.floor_s)]
+        [str(index), str(one.config), seconds(one.predicted_s), seconds(one.floor_s)]
         for index, one in enumerate(found, start=1)
     ]
     print_table(("rank", "config", "predicted", "floor"), rows)

@@ -79,12 +79,11 @@ def record_row(record: dict[str, Any]) -> list[str]:
     from ...kernels.records import kernel_called
     from ...reports.words import seconds
     from ...simulator.buckets import RANGES
-    from ._recordings import said
+    from ...simulator.prediction import as_tuples
 
     bucket = record["bucket"]
     sizes = [f"{name} {'-'.join(map(str, dict.fromkeys(bucket[name])))}" for name in RANGES if name in bucket]
-    fields = {n: tuple(v) if isinstance(v, list) else v for n, v in record["config"].items()}
-    config = kernel_called(record["kernel"]).config_type(**fields)
+    config = kernel_called(record["kernel"]).config_type(**as_tuples(record["config"]))
     versions = " ".join(f"{name} {number}" for name, number in record["versions"].items())
-    return [record["hardware"], record["kernel"], f"{bucket['variant']}, {', '.join(sizes)}", said(config),
+    return [record["hardware"], record["kernel"], f"{bucket['variant']}, {', '.join(sizes)}", str(config),
             seconds(record.get("seconds")), versions]  # fmt: skip
