@@ -24,8 +24,15 @@ def is_symbol(x: Number) -> bool:
     return hasattr(x, "free_symbols")
 
 
+_NUMBERS = frozenset((int, float, bool, np.ndarray, np.float64, np.bool_))
+
+
 def _any_symbol(*xs: Number) -> bool:
-    return any(hasattr(x, "free_symbols") for x in xs)
+    # Of numbers the type tells at once; asking for an attribute that is missing is slow.
+    for x in xs:
+        if type(x) not in _NUMBERS and hasattr(x, "free_symbols"):
+            return True
+    return False
 
 
 def floor_div(a: Number, b: Number) -> Number:

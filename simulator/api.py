@@ -9,6 +9,7 @@ from typing import Any
 
 from . import variants
 from .bounds import native_dtype
+from .calibration import overhead
 from .errors import InputError, unknown
 from .hardware import Hardware
 from .predict import Choice, Evaluation, check_tile, evaluate
@@ -20,7 +21,7 @@ PROBLEM_NAMES = (
     "batch", "heads", "kv_heads", "seq", "shape", "kv_len", "head_dim", "v_dim", "dtype", "kv_dtype", "direction",
     "causal", "page_size", "documents", "cache",
 )  # fmt: skip
-CHOICE_NAMES = ("tile", "q_tile", "kv_tile", "implementation", "layer")
+CHOICE_NAMES = ("tile", "q_tile", "kv_tile", "implementation", "layer", "framework")
 FIRST_VARIANTS = (
     "mha", "gqa", "mla", "sliding-window", "moba", "linear-attention", "gated-deltanet", "padre",
 )  # fmt: skip
@@ -88,7 +89,11 @@ def make_choice(axes: int, arguments: Mapping[str, Any]) -> Choice:
         raise InputError("q_tile and kv_tile go together: give both")
     elif q_tile is not None:
         made = check_tile(q_tile, kv_tile, axes)
-    return Choice(made, arguments.get("implementation"), bool(arguments.get("layer", False)))
+    framework = arguments.get("framework")
+    return Choice(
+        made, arguments.get("implementation"), bool(arguments.get("layer", False)),
+        framework=None if framework is None else overhead.find(framework),
+    )  # fmt: skip
 
 
 def _seconds(name: str, value: Any) -> float | None:
@@ -109,17 +114,13 @@ def predict_one(
     base_variant = variants.make(baseline)
     asked = variant.baseline(problem).with_(causal=prepared.causal)
     base_problem = base_variant.prepare(asked)
-    if (
-        type(base_variant) is type(variant)
-        and base_problem == prepared
-        and choice == Choice(layer=choice.layer)
-        and base_variant == variant
-    ):
+    plain = Choice(layer=choice.layer, framework=choice.framework)
+    if type(base_variant) is type(variant) and base_problem == prepared and choice == plain and base_variant == variant:
         base: Evaluation = evaluation
     else:
-        key = (baseline, base_problem, hardware.name, id(hardware), choice.layer)
+        key = (baseline, base_problem, hardware.name, id(hardware), plain)
         found = None if memo is None else memo.get(key)
-        base = found or evaluate(base_variant, base_problem, hardware, Choice(layer=choice.layer))
+        base = found or evaluate(base_variant, base_problem, hardware, plain)
         if memo is not None:
             memo[key] = base
     return Prediction(
@@ -183,8 +184,9 @@ def predict(
 
     variant: an id, or several. hardware: a chip's name, a profile's path, a `Hardware`, or several.
     arguments: sizes (batch, heads, kv_heads, seq or shape, kv_len, head_dim, v_dim), dtype, kv_dtype,
-    direction, causal, page_size, documents, cache; tile or q_tile and kv_tile, implementation, layer; and the
-    variant's own parameters. overrides: profile numbers changed for this call. parameters: of single variants, by
+    direction, causal, page_size, documents, cache; tile or q_tile and kv_tile, implementation, layer,
+    framework (what serves: `vllm`, `vllm-0.24.0`; its work around the kernel is added); and the variant's own
+    parameters. overrides: profile numbers changed for this call. parameters: of single variants, by
     id. Times in seconds.
     Raises InputError (one line) for anything unknown or impossible.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .algebra import Number, maximum, where
+from .algebra import Number, maximum, minimum, where
 from .counts import Counts
 from .hardware import Hardware
 
@@ -74,7 +74,8 @@ def floor(counts: Counts, hardware: Hardware, cache: str = "cold") -> Bound | No
             return None
     else:
         if cache == "warm" and hardware.l2_bytes is not None:
-            moved = maximum(moved - hardware.l2_bytes, 0)
+            # What was read and is written again in the cache counts twice.
+            moved = maximum(moved - hardware.l2_bytes - minimum(counts.rewritten, hardware.l2_bytes), 0)
         hbm = moved / hardware.hbm_bandwidth_bytes_per_s
     l2 = None
     if hardware.l2_bandwidth_bytes_per_s is not None:

@@ -14,6 +14,7 @@ class Counts:
 
     matrix: FLOPs by operand dtype. vector: FP32 FLOPs outside the matrix unit. special: exponentials and
     the like. hbm_bytes: to and from main memory. l2_bytes: between last-level cache and the compute units.
+    rewritten: of hbm_bytes, what is written where it was read (recurrent states).
     """
 
     matrix: dict[str, Number]
@@ -21,6 +22,7 @@ class Counts:
     special: Number = 0
     hbm_bytes: Number = 0
     l2_bytes: Number = 0
+    rewritten: Number = 0
 
     @property
     def matrix_flops(self) -> Number:
@@ -42,6 +44,7 @@ class Counts:
             self.special + other.special,
             self.hbm_bytes + other.hbm_bytes,
             self.l2_bytes + other.l2_bytes,
+            self.rewritten + other.rewritten,
         )
 
 
@@ -74,4 +77,5 @@ def counts(graph: Graph) -> Counts:
     for part in graph.parts:
         total = total + part_work(part)
     moved = compulsory_bytes(graph)
-    return Counts(total.matrix, total.vector, total.special, moved, moved)
+    states = sum(tensor.bytes for tensor in graph.tensors if tensor.role == "state")
+    return Counts(total.matrix, total.vector, total.special, moved, moved, states)

@@ -54,12 +54,15 @@ class Op:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """One fusion group. style: attention (pairs under a mask) | chunked (state carried over chunks) | dense
+    """One fusion group. style: attention (pairs under a mask) | index (their scores alone) | select (the best scores of
+    each row) | chunked (state carried over chunks) | dense
     (matrix products with weights).
 
     For attention: `mask` over one head of one sequence, `pairs` of it, `batch` x `heads` instances of it,
     `kv_heads` of them with keys of their own; scores of depth `depth`, values of width `width`; `shared_kv`:
     the values are the first columns of the keys (absorbed latent attention), stored and read once.
+    selected: keys that a query selects at most, 0 without selection. tile, kernel: rows, keys and packed heads of the
+    kernel that runs it, and the implementation with its constants, where they do not follow from the candidate's.
     query_heads: of 2-simplicial attention, where `heads` counts a pass over the mask for every second key: the heads of
     its queries; 0 elsewhere.
     For chunked: `tokens` in chunks of `chunk`, state of `depth` x `width` per head; serial: each chunk's state waits
@@ -85,6 +88,9 @@ class Part:
     backward: bool = False
     serial: bool = False
     query_heads: int = 0
+    selected: int = 0
+    tile: tuple[int, int, int] | None = None
+    kernel: str = ""
 
     @property
     def instances(self) -> Number:
@@ -105,11 +111,11 @@ class Graph:
 
     @property
     def main(self) -> Part:
-        """The part that pairs and tiles are reported for: the first that has a mask, else the first."""
-        for part in self.parts:
-            if part.mask is not None:
-                return part
-        return self.parts[0]
+        """The part that pairs and tiles are reported for: the first attention, else the first that has a mask, else the
+        first."""
+        masked = [part for part in self.parts if part.mask is not None]
+        attention = [part for part in masked if part.style == "attention"]
+        return (attention or masked or list(self.parts))[0]
 
     def networkx(self) -> Any:
         """A networkx.DiGraph: ops and tensors as nodes, dataflow as edges (for analysis and drawing)."""

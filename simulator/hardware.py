@@ -114,6 +114,8 @@ class Hardware:
     interconnect_bytes_per_s: float | None = None
     """To other chips, per direction; 0: none."""
     power_w: float | None = None
+    calibration: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, compare=False, repr=False)
+    """Constants of implementations that were fitted on this chip by its user (`attnsim calibrate`), as in the file."""
     sources: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     notes: Mapping[str, tuple[str, str]] = field(default_factory=dict, compare=False, repr=False)
 
@@ -217,7 +219,7 @@ REQUIRED = (
 ALWAYS_KNOWN = ("sm_count", "clock_max_hz")
 MAY_BE_ZERO = {"tmem_bytes_per_sm", "interconnect_bytes_per_s", *(n for n in NUMBERS if n.startswith("matrix_"))}
 TEXTS = ("name", "title", "vendor", "kind", "generation", "target", "validated", "exp_on_vector")
-TOP_LEVEL = ("format", *TEXTS, "inherits", "numbers", "sources")
+TOP_LEVEL = ("format", *TEXTS, "inherits", "numbers", "sources", "calibration")
 
 
 def _folder() -> Path:
@@ -271,9 +273,11 @@ def _merge(path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
     for key in profile:
         if key not in TOP_LEVEL:
             raise InputError(f"{path}: {unknown('top-level key', key, TOP_LEVEL)}")
-    for key in ("numbers", "sources"):
-        if not isinstance(profile.setdefault(key, {}), dict):
+    for key in ("numbers", "sources", "calibration"):
+        if not isinstance(profile.get(key, {}), dict):
             raise InputError(f"{path}: [{key}] must be a table")
+    for key in ("numbers", "sources"):
+        profile.setdefault(key, {})
     parent_name = profile.pop("inherits", None)
     if parent_name is None:
         return profile
@@ -283,8 +287,9 @@ def _merge(path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
     except InputError as error:
         raise InputError(f"{path}: inherits: {error}") from None
     merged = _merge(parent, (*children, path.resolve()))
-    # What predictions were validated on belongs to one chip, not to its siblings.
+    # What predictions were validated and fitted on belongs to one chip, not to its siblings.
     merged.pop("validated", None)
+    merged.pop("calibration", None)
     for key in ("numbers", "sources"):
         merged[key].update(profile.pop(key))
     merged.update(profile)

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import implementations
+from . import calibration, implementations
 from .algebra import Number, maximum, minimum, where
 from .bounds import Bound, floor
-from .calibration import Constants
+from .calibration import Constants, overhead
 from .calibration import load as load_constants
 from .config import Config
 from .counts import Counts, counts
@@ -22,7 +22,9 @@ from .graph import Graph
 from .hardware import Hardware
 from .implementations import Implementation
 from .problem import Problem, nbytes
-from .schedule import Term, Walk, attention, dense, recurrent, split_kv
+from .schedule import Term, dense
+from .schedule.dsa import together
+from .schedule.part import schedule_part, style_of
 from .schedule.residency import residency
 from .tiling import Tile, TiledPart, default_tile, tile_parts, total_counts
 from .variants import Variant
@@ -33,12 +35,16 @@ class Choice:
     """What the caller fixes: a tile, an implementation, the plain projections counted in (`layer`).
 
     kernel: in place of the implementation's name, one that knows more (what a compiler says of a config).
+    floors_only: no schedule is wanted.
+    framework: name and version of what serves, as its overheads are filed; None: the kernel by itself.
     """
 
     tile: Tile | None = None
     implementation: str | None = None
     layer: bool = False
     kernel: Implementation | None = None
+    framework: tuple[str, str] | None = None
+    floors_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,26 +86,16 @@ def _launch_s(hardware: Hardware) -> float:
     return hardware.launch_latency_s or 0.0
 
 
-def _part_time(
-    tiled: TiledPart, tile: Tile, bound: Bound, hardware: Hardware, implementation: Implementation | None,
-    constants: Constants | None, cache: str, style: str,
+def timed_part(
+    tiled: TiledPart, tile: Tile, hardware: Hardware, implementation: Implementation, constants: Constants | None,
+    cache: str,
 ) -> tuple[Number, list[Term]] | None:  # fmt: skip
-    """Schedule of one part: seconds and terms over its own floor, without launch."""
-    walk = Walk(bound.time_s)
-    part = tiled.part
-    if part.style == "dense":
-        done = dense.climb(walk, tiled, hardware, cache)
-    elif constants is None or implementation is None:
-        return None
-    elif part.style == "chunked":
-        done = recurrent.climb(walk, tiled, hardware, constants, cache, tile)
-    elif style == "split_kv":
-        done = split_kv.climb(walk, tiled, hardware, constants, cache, residency(implementation, tiled, hardware))
-    else:
-        masked = implementation.masked(part, tiled.tile)
-        launched = residency(implementation, tiled, hardware)
-        done = attention.climb(walk, tiled, hardware, constants, cache, masked, launched)
-    return (walk.level, walk.terms) if done else None
+    """Schedule of one part as an implementation runs it: seconds and terms over its own floor, without launch."""
+    style = style_of(tiled.part.style, implementation.splits_keys, implementation.runs_as)
+    attends = tiled.part.mask is not None
+    launched = residency(implementation, tiled, hardware) if attends else None
+    masked = implementation.masked(tiled.part, tiled.tile) if attends else "none"
+    return schedule_part(tiled, style, hardware, constants, cache, masked, tile, launched)
 
 
 def _merge(terms: list[Term]) -> tuple[Term, ...]:
@@ -114,19 +110,19 @@ def _merge(terms: list[Term]) -> tuple[Term, ...]:
 def _schedule(
     graph: Graph, parts: tuple[TiledPart, ...], tile: Tile, bound: Bound, hardware: Hardware,
     implementation: Implementation, constants: Constants | None, problem: Problem, extra: Counts | None,
+    framework: tuple[str, str] | None,
 ) -> tuple[Number, tuple[Term, ...]] | None:  # fmt: skip
     """Seconds and terms of the whole call over the floor of its tiles."""
     level: Number = 0.0
     terms: list[Term] = []
     kernels = 0.0
     for tiled in parts:
-        own = floor(tiled.counts, hardware, problem.cache)
-        style = "split_kv" if implementation.splits_keys else "attention"
-        if own is None:
-            return None
-        timed = _part_time(tiled, tile, own, hardware, implementation, constants, problem.cache, style)
+        timed = timed_part(tiled, tile, hardware, implementation, constants, problem.cache)
         if timed is None:
             return None
+        if tiled.part.style == "host":
+            whole = together((("kernels", level), ("host", timed[0])))
+            timed = whole - level, [Term("host", whole - level, "the host starts kernels more slowly than they run")]
         level = level + timed[0]
         terms += timed[1]
         kernels += constants.kernels if constants and tiled.part.style in implementation.part_styles else 1
@@ -139,9 +135,24 @@ def _schedule(
     # What the sum of parts exceeds the common floor by, besides their own terms: they run one after another.
     serial = maximum(level - bound.time_s - sum(t.time_s for t in terms), 0.0)
     terms.append(Term("serial_parts", serial, "kernels run one after another, each limited by its own unit"))
-    launch = kernels * _launch_s(hardware)
-    terms.append(Term("launch", launch, "starting the kernels"))
+    terms.append(_around(kernels, hardware, implementation, problem, framework))
     return bound.time_s + sum(t.time_s for t in terms), _merge(terms)
+
+
+def _around(
+    kernels: float, hardware: Hardware, implementation: Implementation, problem: Problem,
+    framework: tuple[str, str] | None,
+) -> Term:  # fmt: skip
+    """What surrounds the kernels of a call: launches alone, or all that a framework does."""
+    known = None if framework is None else overhead.of_call(framework, hardware, implementation.name, problem)
+    own = hardware.calibration.get(implementation.name, {}).get("overhead")
+    if framework is None and own:
+        around = overhead.of_problem(overhead.Overhead(**own), problem, hardware)
+        return Term("framework", around, "launches and passes over queries and new keys, as measured on this chip")
+    if framework is None or known is None:
+        return Term("launch", kernels * _launch_s(hardware), "starting the kernels")
+    name = " ".join(framework)
+    return Term("framework", known, f"{name}: launches, host work, passes over queries and new keys and values")
 
 
 def candidates_for(
@@ -199,16 +210,24 @@ def evaluate(variant: Variant, problem: Problem, hardware: Hardware, choice: Cho
         if tile not in tiled:
             tiled[tile] = _tile(graph, tile, hardware, problem, useful, extra)
         parts, total, bound = tiled[tile]
-        if implementation is None:
-            evaluated.append(Candidate(None, tile, None, parts, total, bound, None, ()))
+        if implementation is None or choice.floors_only:
+            evaluated.append(Candidate(implementation, tile, None, parts, total, bound, None, ()))
             continue
         constants = load_constants(
-            implementation.calibration or implementation.name, hardware.generation, problem.direction
+            implementation.calibration or implementation.name, hardware.generation, problem.direction, graph.main.dtype,
+            graph.main.kv_dtype,
+        )  # fmt: skip
+        if implementation.name in hardware.calibration:
+            constants = calibration.own(
+                constants, hardware.calibration[implementation.name], hardware.name, implementation.name
+            )
+        parts = tuple(implementation.planned(part, hardware) for part in parts)
+        timed = bound and _schedule(
+            graph, parts, tile, bound, hardware, implementation, constants, problem, extra, choice.framework
         )
-        timed = bound and _schedule(graph, parts, tile, bound, hardware, implementation, constants, problem, extra)
         time_s, terms = timed if timed else (None, ())
         evaluated.append(Candidate(implementation, tile, constants, parts, total, bound, time_s, terms))
-    tiles_s, best = _settle(evaluated)
+    tiles_s, best = _settle(evaluated, hardware)
     return Evaluation(
         graph, useful, projections, floor(whole.matrix_only, hardware, problem.cache),
         floor(whole, hardware, problem.cache), tiles_s, tuple(evaluated), best, tuple(refusals),
@@ -227,8 +246,11 @@ def _tile(
     return parts, total, floor(total if extra is None else total + extra, hardware, problem.cache)
 
 
-def _settle(evaluated: list[Candidate]) -> tuple[Number | None, Number]:
-    """The least tile floor over all candidates, and the index of the fastest schedule."""
+def _settle(evaluated: list[Candidate], hardware: Hardware) -> tuple[Number | None, Number]:
+    """The least tile floor over all candidates, and the index of the fastest schedule (of kernels that the chip's
+    profile has measured constants of, where it has)."""
+    timed = [c for c in evaluated if c.time_s is not None and c.implementation is not None]
+    measured = {c.implementation.name for c in timed if c.implementation} & set(hardware.calibration)
     tiles_s: Number | None = None
     fastest: Number | None = None
     best: Number = 0
@@ -236,7 +258,8 @@ def _settle(evaluated: list[Candidate]) -> tuple[Number | None, Number]:
         if candidate.bound is None:
             continue
         tiles_s = candidate.bound.time_s if tiles_s is None else minimum(tiles_s, candidate.bound.time_s)
-        if candidate.time_s is None:
+        name = candidate.implementation.name if candidate.implementation else ""
+        if candidate.time_s is None or (measured and name not in measured):
             continue
         if fastest is None:
             fastest, best = candidate.time_s, index

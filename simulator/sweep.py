@@ -18,6 +18,7 @@ from . import variants
 from .algebra import Number
 from .api import load_hardware, make_choice, predict_one, split_arguments
 from .bounds import UNITS, Bound
+from .calibration import confidence, expected
 from .errors import InputError
 from .hardware import Hardware
 from .implementations import FEW_QUERIES
@@ -180,11 +181,12 @@ def _evaluate(
     evaluation = evaluate(variant, prepared, chip, choice)
     base_variant = variants.make(baseline)
     base_problem = base_variant.prepare(variant.baseline(problem).with_(causal=prepared.causal))
-    if base_variant == variant and choice == Choice(layer=choice.layer):
+    plain = Choice(layer=choice.layer, framework=choice.framework)
+    if base_variant == variant and choice == plain:
         base = evaluation
     else:
-        base = evaluate(base_variant, base_problem, chip, Choice(layer=choice.layer))
-    return _columns(variant, evaluation, base)
+        base = evaluate(base_variant, base_problem, chip, plain)
+    return _columns(variant, chip, evaluation, base)
 
 
 def _point_by_point(
@@ -201,7 +203,7 @@ def _point_by_point(
         sizes = [int(x) for x in column]
         one = problem.with_(batch=sizes[0], heads=sizes[1], kv_heads=sizes[2], kv_len=sizes[3], shape=tuple(sizes[4:]))
         prediction = predict_one(variant, one, chip, choice, baseline=baseline, memo=memo)
-        rows.append(_columns(variant, prediction.evaluation, _baseline(prediction)))
+        rows.append(_columns(variant, chip, prediction.evaluation, _baseline(prediction)))
     return {name: np.asarray([row[name] for row in rows], dtype=object if name in TEXTS else np.float64)[inverse]
             for name in rows[0]}  # fmt: skip
 
@@ -231,7 +233,7 @@ def _names(codes: Number, names: tuple[Any, ...]) -> Any:
     return table[np.asarray(codes).astype(np.int64)]
 
 
-def _columns(variant: Variant, evaluation: Evaluation, base: Evaluation) -> dict[str, Any]:
+def _columns(variant: Variant, chip: Hardware, evaluation: Evaluation, base: Evaluation) -> dict[str, Any]:
     """Every column of one block from its evaluation and its baseline's."""
     candidates, best, useful, graph = evaluation.candidates, evaluation.best, evaluation.useful, evaluation.graph
     main = graph.main
@@ -256,10 +258,12 @@ def _columns(variant: Variant, evaluation: Evaluation, base: Evaluation) -> dict
         out[f"ladder.{rung}.time_s"] = seconds
         out[f"ladder.{rung}.speedup"] = _ratio(base_times[rung], seconds)
     out["speedup_bound"] = _ratio(base_times["schedule"], times["tiles"])
-    error = _select(candidates, best, lambda c: c.constants.error_percent / 100 if c.constants else 0.4)
-    out["ladder.schedule.low_s"] = np.maximum(times["tiles"], times["schedule"] / (1 + error))
-    out["ladder.schedule.high_s"] = times["schedule"] * (1 + error)
-    _text_columns(out, evaluation)
+    for side, name in enumerate(("low_s", "high_s")):
+        out[f"ladder.schedule.{name}"] = _select(
+            candidates, best, lambda c, side=side: expected(c.constants, chip.name, times["schedule"])[side]
+        )
+    out["ladder.schedule.low_s"] = np.maximum(times["tiles"], out["ladder.schedule.low_s"])
+    _text_columns(out, chip, evaluation)
     return out
 
 
@@ -307,12 +311,11 @@ def _tile_columns(out: dict[str, Any], evaluation: Evaluation, has_pairs: bool) 
         out[f"tiles.{name}"] = result
 
 
-def _text_columns(out: dict[str, Any], evaluation: Evaluation) -> None:
+def _text_columns(out: dict[str, Any], chip: Hardware, evaluation: Evaluation) -> None:
     """Which kernel, what limits each rung, how sure."""
     candidates, best = evaluation.candidates, evaluation.best
     out["implementation"] = _names(best, tuple(c.implementation.name if c.implementation else None for c in candidates))
-    sure = [c.constants.confidence if c.constants else "literature" for c in candidates]
-    known = [None if c.time_s is None else s for c, s in zip(candidates, sure, strict=True)]
+    known = [None if c.time_s is None else confidence(c.constants, chip.name) for c in candidates]
     out["confidence"] = _names(best, tuple(known))
     roofline = evaluation.roofline
     out["ladder.roofline.limited_by"] = None if roofline is None else _names(roofline.limit, UNITS)

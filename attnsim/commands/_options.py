@@ -56,6 +56,16 @@ def _seconds(name: str, text: str, units: dict[str, float], such: str) -> float:
     return value * units[unit]
 
 
+def names(option: str, text: str | None) -> list[str] | None:
+    """Names joined by commas, or None where the option is not given."""
+    if text is None:
+        return None
+    given = [name.strip() for name in text.split(",") if name.strip()]
+    if not given:
+        raise InputError(f"{option} names nothing")
+    return given
+
+
 def parse_pairs(option: str, pairs: Iterable[str]) -> dict[str, str]:
     """name=value options as a dictionary."""
     result = {}

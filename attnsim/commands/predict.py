@@ -60,6 +60,8 @@ def collect(variants: tuple[str, ...], options: dict[str, Any]) -> tuple[list[An
     arguments |= tile_arguments(options)
     if options.get("implementation") is not None:
         arguments["implementation"] = options["implementation"]
+    if options.get("framework") is not None:
+        arguments["framework"] = options["framework"]
     if options.get("layer"):
         arguments["layer"] = True
     parameters = parse_parameters(options.get("parameter", ()))
@@ -98,6 +100,8 @@ Examples:
 @click.option("--set", "override", multiple=True, metavar="FIELD=VALUE", help="Change a number of the chip's profile.")
 @tile_options
 @click.option("--implementation", metavar="NAME", help="The kernel to predict (default: the fastest that accepts).")
+@click.option("--framework", metavar="NAME", help="What serves, such as vllm or vllm-0.24.0: adds what it does around "
+              "the kernel (default: the kernel alone).")  # fmt: skip
 @click.option("--preset", metavar="NAME", help="A real workload.")
 @click.option("--config", metavar="FILE", help="A Hugging Face config.json.")
 @click.option("--baseline", default="mha", show_default=True, metavar="VARIANT", help="What speedups refer to.")

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 FAMILIES = {
-    "softmax": "softmax", "selected-block softmax": "softmax", "latent": "latent", "linear": "linear",
+    "softmax": "softmax", "selected-block softmax": "softmax", "latent": "latent",
+    "selected-key latent": "latent", "linear": "linear",
     "higher-order": "higher_order", "bottleneck": "bottleneck", "convolutional": "convolutional",
 }  # fmt: skip
 

@@ -10,6 +10,8 @@ import torch
 from . import Maker
 
 Inputs = dict[str, torch.Tensor]
+DELTA = ("gated-deltanet", "kda")
+"""Variants that correct what the state holds for a key."""
 
 
 def inputs(variant: Any, problem: Any, make: Maker) -> Inputs:
@@ -25,7 +27,11 @@ def inputs(variant: Any, problem: Any, make: Maker) -> Inputs:
         made["log_decay"] = torch.full((b, h, n), -0.1, device=make.device, dtype=make.dtype)
     if variant.id == "linear-attention":
         made["log_decay"] = torch.zeros(b, h, n, device=make.device, dtype=make.dtype)
-    if variant.id == "gated-deltanet":
+    if variant.id == "kda":
+        made["log_decay"] = -torch.nn.functional.softplus(make(b, h, n, problem.head_dim))
+    if variant.id == "mamba2":  # B and C are shared by the heads of a group
+        made["q"], made["k"] = (make(b, problem.kv_heads, n, problem.head_dim) for _ in ("q", "k"))
+    if variant.id in DELTA:
         made["k"] = torch.nn.functional.normalize(made["k"], dim=-1)
         made["beta"] = torch.sigmoid(make(b, h, n))
     if variant.id == "log-linear":
@@ -41,10 +47,12 @@ def run(variant: Any, problem: Any, make: Maker) -> torch.Tensor:
     made = inputs(variant, problem, make)
     if problem.queries == 1:
         return step(variant, made, make(problem.batch, problem.heads, problem.head_dim, problem.v_dim), problem)
-    chunked: Callable[[Any, Inputs], torch.Tensor] = {"gated-deltanet": chunked_delta, "log-linear": chunked_log}.get(
-        variant.id, chunked_decay
-    )
-    return chunked(variant, made)
+    return chunked_form(variant)(variant, made)
+
+
+def chunked_form(variant: Any) -> Callable[[Any, Inputs], torch.Tensor]:
+    """The function that computes a variant chunk by chunk."""
+    return chunked_delta if variant.id in DELTA else chunked_log if variant.id == "log-linear" else chunked_decay
 
 
 def parallel(problem: Any, make: Maker) -> torch.Tensor:
@@ -61,9 +69,10 @@ def parallel(problem: Any, make: Maker) -> torch.Tensor:
 
 def step(variant: Any, x: Inputs, state: torch.Tensor, problem: Any) -> torch.Tensor:
     """One token: update the state, read it."""
-    q, k, v = x["q"], x["k"], x["v"]
-    state = state * torch.exp(x["log_decay"])[..., None]
-    if variant.id == "gated-deltanet":
+    v = x["v"]
+    q, k = (of_heads(x[name], v) for name in ("q", "k"))
+    state = state * fading(x["log_decay"][:, :, 0])
+    if variant.id in DELTA:
         v = (v - k @ state) * x["beta"][..., None]
     state = state + k.transpose(-1, -2) @ v
     if variant.id == "log-linear":
@@ -83,8 +92,7 @@ def in_chunks(variant: Any, t: Inputs, causal: bool) -> torch.Tensor:
     if not causal:
         total = x["q"] @ x["k"].sum(dim=2)[..., None]
         return x["q"] @ (x["k"].transpose(-1, -2) @ x["v"]) / total
-    run = {"gated-deltanet": recurrent, "log-linear": chunked_log}.get(variant.id, chunked_decay)
-    return run(variant, x)
+    return (recurrent if variant.id in DELTA else chunked_form(variant))(variant, x)
 
 
 def prepared(variant: Any, t: Inputs) -> Inputs:
@@ -109,18 +117,30 @@ def recurrent(variant: Any, x: Inputs) -> torch.Tensor:
 
 def recurrence(variant: Any, x: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
     """(output, last state) of the decayed recurrence or the delta rule; x["state"] is the first one, or none: zero."""
-    b, h, n, f = x["q"].shape
+    keys, queries = (of_heads(x[name], x["v"]) for name in ("k", "q"))
+    b, h, n, f = queries.shape
     zero = torch.zeros(b, h, f, x["v"].shape[-1], dtype=x["q"].dtype, device=x["q"].device)
     state = x.get("state", zero)
     out = []
     for t in range(n):
-        k, v = x["k"][:, :, t], x["v"][:, :, t]
-        state = state * torch.exp(x["log_decay"][:, :, t])[..., None, None]
-        if variant.id == "gated-deltanet":
+        k, v = keys[:, :, t], x["v"][:, :, t]
+        state = state * fading(x["log_decay"][:, :, t])
+        if variant.id in DELTA:
             v = (v - torch.einsum("bhf,bhfv->bhv", k, state)) * x["beta"][:, :, t, None]
         state = state + k[..., None] * v[..., None, :]
-        out.append(torch.einsum("bhf,bhfv->bhv", x["q"][:, :, t], state))
+        out.append(torch.einsum("bhf,bhfv->bhv", queries[:, :, t], state))
     return torch.stack(out, dim=2) if out else torch.zeros_like(x["v"]), state
+
+
+def of_heads(keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """q or k of groups, repeated for the heads that the values have."""
+    return keys.repeat_interleave(values.shape[1] // keys.shape[1], dim=1)
+
+
+def fading(log_decay: torch.Tensor) -> torch.Tensor:
+    """What the state [B, H, f, dv] is multiplied with, of one token's log decays: [B, H], or [B, H, f] of channels."""
+    factor = torch.exp(log_decay)
+    return factor[..., None, None] if log_decay.dim() == 2 else factor[..., None]
 
 
 def chunks(x: Inputs, size: int) -> list[Inputs]:
@@ -147,34 +167,45 @@ def chunked_states(variant: Any, x: Inputs) -> tuple[torch.Tensor, torch.Tensor]
     state, out = x.get("state"), []
     for c in chunks(cut, variant.chunk):
         total, tile = decay_tile(c["log_decay"])
-        inside = (c["q"] @ c["k"].transpose(-1, -2) * tile) @ c["v"]
-        kept = c["k"] * torch.exp(total[..., -1:] - total)[..., None]
+        scores = of_heads(c["q"] @ c["k"].transpose(-1, -2), c["v"])
+        q, k = (of_heads(c[name], c["v"]) for name in ("q", "k"))
+        inside = (scores * tile) @ c["v"]
+        kept = k * torch.exp(total[..., -1:] - total)[..., None]
         update = kept.transpose(-1, -2) @ c["v"]
         state = torch.zeros_like(update) if state is None else state
-        out.append(inside + c["q"] * torch.exp(total)[..., None] @ state)
+        out.append(inside + q * torch.exp(total)[..., None] @ state)
         state = state * torch.exp(total[..., -1])[..., None, None] + update
     assert state is not None
     return torch.cat(out, dim=2), state
 
 
 def chunked_delta(variant: Any, x: Inputs) -> torch.Tensor:
-    """The gated delta rule in WY form (2412.06464, section 3): a triangular solve a chunk."""
+    """The gated delta rule in WY form (2412.06464, section 3): a triangular solve a chunk. Decays of channels are taken
+    into q and k (2510.26692, section 3), so that pairs need none of their own."""
     state, out = None, []
     for c in chunks(x, variant.chunk):
-        total, tile = decay_tile(c["log_decay"])
-        beta = c["beta"][..., None]
-        lower = torch.tril(c["k"] @ c["k"].transpose(-1, -2) * tile, diagonal=-1) * beta
+        q, k, beta = c["q"], c["k"], c["beta"][..., None]
+        if variant.id == "kda":
+            total = c["log_decay"].cumsum(dim=-2)
+            grown, last = torch.exp(total), total[..., -1, :]
+            tile = torch.ones(q.shape[-2], q.shape[-2], device=q.device, dtype=q.dtype).tril()
+            rows, queries, columns = k * grown, q * grown, k / grown
+        else:
+            total, tile = decay_tile(c["log_decay"])
+            total, last = total[..., None], total[..., -1]
+            grown, rows, queries, columns = torch.exp(total), k, q, k
+        lower = torch.tril(rows @ columns.transpose(-1, -2) * tile, diagonal=-1) * beta
         eye = torch.eye(lower.shape[-1], device=lower.device, dtype=lower.dtype)
         t = torch.linalg.solve_triangular(eye + lower, eye.expand_as(lower), upper=False, unitriangular=True)
-        w = t @ (c["k"] * beta * torch.exp(total)[..., None])
+        w = t @ (k * beta * grown)
         u = t @ (c["v"] * beta)
         if state is None:
             state = torch.zeros(*u.shape[:2], w.shape[-1], u.shape[-1], device=u.device, dtype=u.dtype)
         new = u - w @ state
-        inside = (c["q"] @ c["k"].transpose(-1, -2) * tile) @ new
-        out.append(inside + (c["q"] * torch.exp(total)[..., None]) @ state)
-        kept = c["k"] * torch.exp(total[..., -1:] - total)[..., None]
-        state = state * torch.exp(total[..., -1])[..., None, None] + kept.transpose(-1, -2) @ new
+        inside = (queries @ columns.transpose(-1, -2) * tile) @ new
+        out.append(inside + (q * grown) @ state)
+        kept = k * torch.exp(total[..., -1:, :] - total)
+        state = state * fading(last) + kept.transpose(-1, -2) @ new
     return torch.cat(out, dim=2)
 
 

@@ -24,18 +24,23 @@ def chunk_sum(tokens: Number, chunk: int, power: int) -> Number:
 def chunked_part(
     problem: Problem, *, features: Number, chunk: int, delta: bool = False, decay: str = "none",
     map_vector: Number = 0, map_special: Number = 0, recompute: Number = 0, reads: Number | None = None,
+    key_heads: Number | None = None, shared_scores: bool = False,
 ) -> Part:  # fmt: skip
-    """A causal chunked kernel. decay: none | fixed | data (exponentials per token and chunk column).
+    """A causal chunked kernel. decay: none | fixed | data (exponentials per token and chunk column) | channel (a decay
+    for each key feature, taken into q and k: three exponentials per token and feature).
 
     map_*: feature map work per element of q and k. recompute: times the scores are computed again by the
-    kernel. reads: FLOPs of the state reads where they are not 2 N f dv (several states).
+    kernel. reads: FLOPs of the state reads where they are not 2 N f dv (several states). key_heads: heads of q and k
+    where values have more; shared_scores: scores are computed once for each of them.
     """
     f, dv = features, problem.v_dim
     heads = problem.batch * problem.heads
     n = problem.queries
     square = heads * chunk_sum(n, chunk, 2)
     one = n == 1
-    intra = where(one, 0, 2 * square * (f + dv))
+    key_heads = problem.heads if key_heads is None else key_heads
+    scoring = problem.batch * key_heads * chunk_sum(n, chunk, 2) if shared_scores else square
+    intra = where(one, 0, 2 * (scoring * f + square * dv))
     inter = 2 * heads * n * f * dv if reads is None else reads
     update = 2 * heads * n * f * dv
     elements = heads * n * 2 * f
@@ -48,7 +53,10 @@ def chunked_part(
     if recompute:
         ops.append(Op("scores_again", ("qf", "kf"), (), matrix=where(one, 0, 2 * square * f * recompute),
                       recomputed=True))  # fmt: skip
-    if decay != "none":
+    if decay == "channel":
+        exps, scaled = where(one, heads * f, 3 * heads * n * f), where(one, 0, 3 * heads * n * f)
+        ops.append(Op("channel_decay", ("state", "gates"), ("state",), vector=scaled + heads * f * dv, special=exps))
+    elif decay != "none":
         data = decay == "data"
         exps = where(one, heads, heads * n * (chunk + 2) if data else problem.heads * chunk * chunk)
         read = ("state", "gates") if data else ("state",)
@@ -71,34 +79,37 @@ def chunked_part(
         ]  # fmt: skip
     return Part(
         "chunks", "chunked", tuple(ops), problem.matrix_dtype, problem.kv_dtype, batch=problem.batch,
-        heads=problem.heads, kv_heads=problem.heads, depth=f, width=dv, chunk=chunk, tokens=n, keys=problem.kv_len,
+        heads=problem.heads, kv_heads=key_heads, depth=f, width=dv, chunk=chunk, tokens=n, keys=problem.kv_len,
         backward=problem.direction == "backward", serial=True,
     )  # fmt: skip
 
 
-def recurrent_graph(problem: Problem, part: Part, *, states: Number = 1, gates: Number = 0) -> Graph:
-    """Tensors around a chunked part: q, k, v, o of the new tokens, and the fp32 state where one exists already.
+def recurrent_graph(
+    problem: Problem, part: Part, *, states: Number = 1, gates: Number = 0, gate_dtype: str = "fp32",
+    state_dtype: str = "fp32",
+) -> Graph:  # fmt: skip
+    """Tensors around a chunked part: q, k, v, o of the new tokens, and the state where one exists already.
 
     states: how many f x dv states a head keeps. gates: further scalars per token and head.
     """
-    heads = problem.batch * problem.heads
+    heads, key_heads = problem.batch * problem.heads, problem.batch * part.kv_heads
     n, d, dv = problem.queries, problem.head_dim, problem.v_dim
     state = heads * part.depth * part.width * states
     carried = where(problem.kv_len > n, state, 0)
     narrow, wide = problem.dtype, output_dtype(problem.dtype)
     tensors = [
-        Tensor("q", heads * n * d, narrow, "input"),
-        Tensor("k", heads * n * d, problem.kv_dtype, "input"),
+        Tensor("q", key_heads * n * d, narrow, "input"),
+        Tensor("k", key_heads * n * d, problem.kv_dtype, "input"),
         Tensor("v", heads * n * dv, problem.kv_dtype, "input"),
-        Tensor("gates", heads * n * gates, "fp32", "input"),
+        Tensor("gates", heads * n * gates, gate_dtype, "input"),
         Tensor("o", heads * n * dv, wide, "output"),
-        Tensor("state", carried, "fp32", "state"),
+        Tensor("state", carried, state_dtype, "state"),
     ]
     if problem.direction == "backward":
         tensors += [
             Tensor("do", heads * n * dv, wide, "input"),
-            Tensor("dq", heads * n * d, wide, "output"),
-            Tensor("dk", heads * n * d, wide, "output"),
+            Tensor("dq", key_heads * n * d, wide, "output"),
+            Tensor("dk", key_heads * n * d, wide, "output"),
             Tensor("dv", heads * n * dv, wide, "output"),
         ]
-    return Graph((part,), tuple(tensors), nbytes(state, "fp32"))
+    return Graph((part,), tuple(tensors), nbytes(state, state_dtype))

@@ -11,16 +11,18 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
-from ..algebra import Number
+from ..algebra import Number, ceil_div, where
 from ..errors import unknown
 from ..graph import Part
 from ..hardware import Hardware
-from ..tiling import Tile
+from ..splitting import MAX_SPLITS, SplitPlan, fill
+from ..tiling import Tile, TiledPart
 
 
 def largest(x: Number) -> float:
@@ -60,8 +62,12 @@ class Implementation:
     """Names of mask classes it can run; None: any."""
     two_keys: ClassVar[bool] = False
     """Whether a score is of a query and two keys (2-simplicial attention) in place of one."""
+    offered: ClassVar[bool] = True
+    """Whether predictions consider it that do not ask for it by name; not so for builds inside one framework."""
     calibration: ClassVar[str] = ""
     """The implementation whose calibrated constants it shares; empty: its own."""
+    runs_as: ClassVar[str] = ""
+    """The schedule of its parts with a mask (see `schedule.part`), where it has one of its own."""
 
     def refuses(self, part: Part, hardware: Hardware, tile: Tile | None = None) -> str | None:
         """Why this kernel cannot run the part on the chip: a sentence, or None if it can."""
@@ -105,6 +111,14 @@ class Implementation:
             return 1
         return int(largest(part.heads / part.kv_heads))
 
+    def chosen_by(self, batch: Number, kv_heads: Number, keys: Number, hardware: Hardware) -> Number:
+        """What of a problem's sizes `refuses` decides by, as a small whole number for each point of arrays."""
+        return 0
+
+    def planned(self, tiled: TiledPart, hardware: Hardware) -> TiledPart:
+        """The part with how this kernel shares it out, where that is not in its tile."""
+        return tiled
+
 
 FEW_QUERIES = 64
 """Queries up to which decode kernels are made: beyond one query tile, queries give enough parallelism."""
@@ -122,6 +136,24 @@ class SplitKV(Implementation):
         if count > FEW_QUERIES:
             return f"{self.name} is a decode kernel for up to {FEW_QUERIES} queries, not {count}"
         return None
+
+    def planned(self, tiled: TiledPart, hardware: Hardware) -> TiledPart:
+        if tiled.part.mask is None or hasattr(tiled.tile, "warps") or self.runs_as:  # a config states its splits
+            return tiled
+        return replace(tiled, plan=self.plan(tiled, hardware))
+
+    def plan(self, tiled: TiledPart, hardware: Hardware) -> SplitPlan:
+        """How the part is shared out; by default enough splits to fill the chip."""
+        assert tiled.summary is not None
+        items = tiled.summary.query_tiles * tiled.instances
+        splits = fill(items, tiled.summary.longest_row, hardware.sm_count, MAX_SPLITS)
+        return SplitPlan(items, splits, ceil_div(tiled.summary.longest_row, splits), windowed=windowed(tiled.part))
+
+
+def windowed(part: Part) -> Number:
+    """1 where a window cuts keys off, 0 where it reaches all of them or there is none."""
+    left = getattr(part.mask, "left", None)
+    return 0 if left is None else where(left + 1 < part.keys, 1, 0)
 
 
 BANDS = frozenset({"BandMask", "DocumentsMask"})
@@ -149,5 +181,6 @@ def get(name: str) -> Implementation:
 
 
 def for_hardware(hardware: Hardware) -> Iterable[Implementation]:
-    """Every implementation with a kernel for the chip's generation, in the order of their names."""
-    return (i for i in map(get, names()) if hardware.generation in i.generations or i.name == "library")
+    """Every implementation with a kernel for the chip's generation that is offered, in the order of their names."""
+    offered = (i for i in map(get, names()) if i.offered)
+    return (i for i in offered if hardware.generation in i.generations or i.name == "library")

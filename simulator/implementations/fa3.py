@@ -1,8 +1,8 @@
 """FlashAttention-3 (Shah et al., 2407.08608): warp-specialised wgmma kernels for Hopper.
 
-Tiles: hopper/tile_size.h of Dao-AILab/flash-attention, tile_size_fwd_sm90; backward: flash_bwd_launch_template.h.
-Packing the query heads of a kv head (heuristics.h, should_pack_gqa) matters for few queries, where the split-KV form
-is the faster one: it is modelled there.
+Tiles: hopper/tile_size.h of Dao-AILab/flash-attention, tile_size_fwd_sm90; backward: flash_bwd_launch_template.h. Head
+dimensions are padded to the next that is compiled (flash_api.cpp, round_up_headdim). Sequences lie in memory whole and
+keys are not split, as by default; kernels over a paged cache are `fa3-paged`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from ..graph import Part
 from ..hardware import Hardware
 from ..problem import DTYPE_BITS
-from ..tiling import Tile
+from ..tiling import FlashTile, Tile
 from . import BAND_AND_CHUNKS, Implementation, largest, plain_dense
 
 
@@ -29,19 +29,21 @@ class FlashAttention3(Implementation):
 
     def tiles(self, part: Part, hardware: Hardware) -> tuple[Tile, ...]:
         d = largest(part.depth)
-        dense = plain_dense(part)
-        local = getattr(part.mask, "left", None) is not None
         if part.backward:
-            sides = BACKWARD[_step(d)]
-            return (Tile((64 if d > 96 and d <= 128 and not dense else sides[0],), (sides[1],)),)
+            sides = BACKWARD[step(d)]
+            return (Tile((64 if 96 < d <= 128 and not plain_dense(part) else sides[0],), (sides[1],)),)
+        return (compiled(part, *self.sides(part)),)
+
+    def sides(self, part: Part) -> tuple[int, int]:
+        """Queries and keys of a tile of the forward pass."""
+        d, local = largest(part.depth), is_local(part)
         if DTYPE_BITS[part.dtype] < 16:
-            rows, keys = FP8[_step(d)]
-            return (Tile((rows,), (64 if local and d > 192 else keys,)),)
-        rows = 192 if d <= 96 else 128
-        keys = FORWARD[_step(d)][0 if dense else 2 if local else 1]
+            rows, keys = FP8[step(d)]
+            return rows, 64 if local and d > 192 else keys
+        keys = FORWARD[step(d)][0 if plain_dense(part) else 2 if local else 1]
         if 128 < d <= 192 and largest(part.width) > 128 and not local:
             keys = 112
-        return (Tile((rows,), (keys,)),)
+        return 192 if d <= 96 else 128, keys
 
 
 FORWARD = {64: (192, 128, 128), 96: (144, 144, 128), 128: (176, 128, 128), 192: (128, 128, 96), 256: (80, 80, 64)}
@@ -51,9 +53,19 @@ BACKWARD = {64: (128, 128), 96: (64, 128), 128: (80, 128), 192: (64, 96), 256: (
 """Queries and keys a tile; causal at head_dim 128 takes 64 queries (flash_bwd_launch_template.h)."""
 
 
-def _step(d: float) -> int:
+def step(d: float) -> int:
     """The head_dim a kernel is compiled for: the next of 64, 96, 128, 192, 256."""
     return next(step for step in FORWARD if d <= step)
+
+
+def is_local(part: Part) -> bool:
+    """Whether a window bounds the keys on the left."""
+    return getattr(part.mask, "left", None) is not None
+
+
+def compiled(part: Part, rows: int, keys: int) -> FlashTile:
+    """A tile of the kernel that is compiled for the part's head dimensions."""
+    return FlashTile((rows,), (keys,), head_dim=step(largest(part.depth)), v_dim=step(largest(part.width)))
 
 
 IMPLEMENTATION = FlashAttention3()

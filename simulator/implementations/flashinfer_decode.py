@@ -1,16 +1,24 @@
 """FlashInfer's decode kernels (2501.01005): paged KV, packed heads on tensor cores, keys split by a planner.
 
-The planner cuts every sequence's cache so that the work items fill the chip (include/flashinfer/attention/
-scheduler.cuh).
+The planner takes the smallest chunk of keys, 128 at least, whose blocks fill the units twice (include/flashinfer/
+attention/scheduler.cuh, PrefillSplitQOKVIndptr). Fewer than four query heads a kv head of 16-bit keys are decoded on
+CUDA cores instead: `flashinfer-decode-lanes`.
 """
 
 from __future__ import annotations
 
+from ..algebra import Number, ceil_div, floor_div, maximum, where
 from ..graph import Part
 from ..hardware import Hardware
 from ..problem import DTYPE_BITS
-from ..tiling import Tile
-from . import BANDS, SplitKV, largest
+from ..splitting import SplitPlan
+from ..tiling import Tile, TiledPart
+from . import BANDS, SplitKV, largest, windowed
+
+LEAST = 128
+"""Keys of a chunk."""
+BLOCKS = 2
+"""A unit (num_blocks_per_sm)."""
 
 
 class FlashInferDecode(SplitKV):
@@ -36,9 +44,18 @@ class FlashInferDecode(SplitKV):
         blocks = 2 if shared >= 2 * (queries + step) else 1
         steps = min((shared / blocks - queries) // step, 8 // (2 if q == 128 else 1))
         steps = next((n for n in (8, 4, 2) if steps >= n), 1)
-        tile = Tile((q,), (16 * steps * warps,))
-        # With few heads a kv head it decodes on CUDA cores, key by key: nothing is padded to a wide key tile.
-        return (tile, Tile((16,), (16,))) if rows < 4 else (tile,)
+        return (Tile((q,), (16 * steps * warps,)),)
+
+    def plan(self, tiled: TiledPart, hardware: Hardware) -> SplitPlan:
+        assert tiled.summary is not None
+        part, side = tiled.part, tiled.columns
+        items = tiled.summary.query_tiles * tiled.instances
+        keys: Number = tiled.summary.longest_row * side
+        chunks = maximum(floor_div(BLOCKS * hardware.sm_count, items), 1)
+        each = maximum(ceil_div(keys, chunks), LEAST)
+        splits = ceil_div(keys, each)
+        return SplitPlan(items, splits, ceil_div(each, side), BLOCKS, splitting=where(splits > 1, 1, 0),
+                         combine_blocks=part.batch * part.heads * part.tokens, windowed=windowed(part))  # fmt: skip
 
 
 IMPLEMENTATION = FlashInferDecode()

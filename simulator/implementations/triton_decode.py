@@ -10,7 +10,7 @@ from ..hardware import Hardware
 from ..masks import BandMask
 from ..problem import DTYPE_BITS
 from ..resources import padded
-from ..schedule.split_kv import MAX_SPLITS, splits
+from ..splitting import MAX_SPLITS, fill
 from ..tiling import Tile, tile_attention
 from . import SplitKV, largest
 from .triton_flash import GENERATIONS
@@ -199,7 +199,7 @@ class TritonDecode(SplitKV, TritonKernel):
         tiled = tile_attention(part, tile, hardware)
         assert tiled.summary is not None
         items = max(int(tiled.summary.query_tiles * tiled.instances), 1)
-        return int(splits(items, int(tiled.summary.longest_row), hardware.sm_count))
+        return int(fill(items, int(tiled.summary.longest_row), hardware.sm_count, MAX_SPLITS))
 
     def refuses_more(self, part: Part, hardware: Hardware, tile: Tile | None) -> str | None:
         refusal = SplitKV.refuses_more(self, part, hardware, tile)

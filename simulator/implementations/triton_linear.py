@@ -12,6 +12,7 @@ from .. import resources
 from ..config import ChunkConfig, Config, TritonKernel, is_power_of_two, launch_refusal, operand_refusal
 from ..graph import Part
 from ..hardware import Hardware
+from ..pipeline import mechanism
 from ..problem import DTYPE_BITS
 from ..tiling import Tile
 from . import largest
@@ -119,6 +120,8 @@ class TritonLinear(TritonKernel):
     head_dims = (8, 512)
 
     def refuses_more(self, part: Part, hardware: Hardware, tile: Tile | None) -> str | None:
+        if mechanism(part) in ("kimi delta", "ssd"):
+            return f"{self.name} has no decays of channels, and of tokens only those of its own variants"
         if not isinstance(tile, Config):  # what is predicted of kernels of this kind, not of ours alone
             return None
         refusal = self.refuses_sides(part, tile) or operand_refusal(self.name, part, hardware)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .patterns import ChunkedMask, GlobalLocalMask, StridedMask
     from .regrouped import DilatedMask, DocumentsMask, WindowsMask
     from .selected import SelectedBlocksMask
+    from .top_keys import TopKeysMask
 
 _WHERE = {
     "blocks": ("BlockMask", "RuleMask", "from_flex", "from_rule", "power_blocks", "radial_blocks"),
@@ -21,12 +22,13 @@ _WHERE = {
     "patterns": ("ChunkedMask", "GlobalLocalMask", "StridedMask"),
     "regrouped": ("DilatedMask", "DocumentsMask", "WindowsMask"),
     "selected": ("SelectedBlocksMask",),
+    "top_keys": ("TopKeysMask",),
 }
 
 __all__ = [
     "BandMask", "BlockMask", "ChunkedMask", "DilatedMask", "DocumentsMask", "GlobalLocalMask", "Mask",
-    "NeighbourhoodMask", "RuleMask", "SelectedBlocksMask", "StridedMask", "TileSummary", "WindowsMask", "from_flex",
-    "from_rule", "power_blocks", "radial_blocks",
+    "NeighbourhoodMask", "RuleMask", "SelectedBlocksMask", "StridedMask", "TileSummary", "TopKeysMask", "WindowsMask",
+    "from_flex", "from_rule", "power_blocks", "radial_blocks",
 ]  # fmt: skip
 
 

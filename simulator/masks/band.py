@@ -88,6 +88,11 @@ class BandMask:
             if type(value) is int and value < 0:
                 raise InputError(f"{name} is {value}; it must not be negative")
 
+    def repeated(self, times: int) -> BandMask:
+        """Every query and key `times` in a row: its tiles are those of packed heads, with key tiles `times` as long."""
+        left, right = (None if side is None else side * times for side in (self.left, self.right))
+        return BandMask(self.queries * times, self.keys * times, left, right, self.sinks * times)
+
     def attends(self, i: NDArray[np.int64], j: NDArray[np.int64]) -> NDArray[np.bool_]:
         p = i + (self.keys - self.queries)
         after = True if self.left is None else (j >= p - self.left) | (j < self.sinks)
@@ -131,6 +136,31 @@ class BandMask:
         full = self._full(bm, bn, whole_rows, whole_columns)
         longest, shortest = self._extremes(bm, bn, rows)
         return TileSummary(rows, visited, full, visited - full, rows * columns - visited, longest, shortest)
+
+    def following(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> TileSummary:
+        """`tiles` of a kernel whose key tiles start at the first key that any query of the tile sees, not on the grid.
+
+        Query tiles whose window starts before the sequence are on the grid; all others but the last see as many keys.
+        """
+        bm, bn = flat_tile(query_tile), flat_tile(key_tile)
+        left, right = self.left, self.right
+        assert left is not None
+        assert right is not None
+        n, m = self.queries, self.keys
+        rows = ceil_div(n, bm)
+        early = clip(floor_div(left + n - m, bm) + 1, 0, rows)
+        begin = minimum(early * bm, n)
+        first = BandMask(begin, m - n + begin, left, right).tiles(query_tile, key_tile)
+        started = BandMask(begin, m - n + begin, None, right).tiles(query_tile, key_tile)
+        rest = maximum(rows - early - 1, 0)
+        each = ceil_div(bm + left + right, bn)
+        last = where(rows > early, ceil_div(n - (rows - 1) * bm + left + right, bn), 0)
+        seen_by_all = maximum(floor_div(left + right + 1, bn) - ceil_div(bm - 1, bn), 0)
+        visited = started.visited + rest * each + last
+        full = minimum(first.full + maximum(floor_div(n, bm) - early, 0) * seen_by_all, visited)
+        longest = maximum(started.longest_row, maximum(where(rest > 0, each, 0), last))
+        shortest = minimum(started.shortest_row, last)
+        return TileSummary(rows, visited, full, visited - full, rows * ceil_div(m, bn) - visited, longest, shortest)
 
     def _fields(self) -> tuple[Number, ...]:
         return self.queries, self.keys, self.left, self.right, self.sinks

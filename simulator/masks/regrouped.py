@@ -93,6 +93,16 @@ class DocumentsMask:
     lengths: tuple[int, ...]
     make: Callable[[int], Mask]
 
+    def repeated(self, times: int) -> DocumentsMask:
+        """Every token `times` in a row (of documents with a band)."""
+
+        def repeat(length: int) -> Mask:
+            mask = self.make(length // times)
+            assert isinstance(mask, BandMask)
+            return mask.repeated(times)
+
+        return DocumentsMask(tuple(length * times for length in self.lengths), repeat)
+
     @property
     def queries(self) -> int:
         return sum(self.lengths)

@@ -19,7 +19,7 @@ from attnsim.kernels.operands import DTYPES
 from attnsim.simulator import api
 from attnsim.simulator.config import Config
 from attnsim.simulator.implementations.triton_decode import IMPLEMENTATION, split_depth
-from attnsim.simulator.schedule import split_kv
+from attnsim.simulator.splitting import MAX_SPLITS, fill
 from attnsim.simulator.tiling import key_bytes, tile_attention, tile_parts
 
 from .attention_cases import case, check_forward
@@ -335,7 +335,7 @@ def test_the_default_space(chip: str) -> None:
         tiled = tile_attention(part, first, hardware)
         assert tiled.summary is not None
         items = int(tiled.summary.query_tiles * tiled.instances)
-        assert first.splits == split_kv.splits(items, int(tiled.summary.longest_row), hardware.sm_count)
+        assert first.splits == fill(items, int(tiled.summary.longest_row), hardware.sm_count, MAX_SPLITS)
         assert IMPLEMENTATION.first_config(part, hardware) == first
 
 

@@ -28,9 +28,11 @@ SMALL = {
     "gna": {"window": 3}, "swin": {"window": 3}, "moba": {"block": 8, "top": 3}, "chunked-softmax": {"key_chunk": 16},
     "power-attention": {"block": 4, "window_blocks": 2}, "simplicial-2": {"window1": 9, "window2": 4},
     "linear-attention": {"chunk": 8}, "lightning": {"chunk": 8}, "gated-deltanet": {"chunk": 8},
-    "log-linear": {"chunk": 8}, "perceiver": {"latents": 5, "layers": 2, "blocks": 2}, "padre": {"kernel": 3},
+    "log-linear": {"chunk": 8}, "kda": {"chunk": 8}, "mamba2": {"chunk": 8},
+    "perceiver": {"latents": 5, "layers": 2, "blocks": 2}, "padre": {"kernel": 3},
     "gqa": {"kv_groups": 2}, "radial": {"block": 4}, "block-mask": {},
     "mla": {"kv_rank": 12, "rope_dim": 4, "nope_dim": 6, "value_dim": 10},
+    "dsa": {"top": 7, "index_heads": 3, "index_dim": 8, "kv_rank": 12, "rope_dim": 4, "nope_dim": 6, "value_dim": 10},
 }  # fmt: skip
 NO_ATTENTION = ("chunked", "dense")
 

@@ -19,6 +19,7 @@ from attnsim.simulator.masks import (
     DocumentsMask,
     NeighbourhoodMask,
     SelectedBlocksMask,
+    TopKeysMask,
     WindowsMask,
     from_flex,
     from_rule,
@@ -273,6 +274,18 @@ def test_selected_blocks_count_pairs(n: int, more: int, block: int, top: int) ->
     assert mask.pairs() == pairs_of(mask).sum()
     s = mask.tiles((1,), (1,))
     assert s.visited >= mask.pairs() - 1e-6
+
+
+@FAST
+@given(st.integers(1, 40), st.integers(0, 30), st.integers(1, 50), st.integers(1, 9), st.booleans())
+def test_selected_keys_are_gathered_query_by_query(n: int, more: int, top: int, columns: int, causal: bool) -> None:
+    mask = TopKeysMask(n, n + more, top, causal)
+    selected = pairs_of(mask).sum(axis=1)
+    s = mask.tiles((4,), (columns,))
+    assert mask.pairs() == selected.sum()
+    assert (s.query_tiles, s.visited, s.full) == (n, np.ceil(selected / columns).sum(), (selected // columns).sum())
+    assert (s.longest_row, s.shortest_row) == (np.ceil(selected[-1] / columns), np.ceil(selected[0] / columns))
+    assert mask.missing((4,), (columns,)) == (s.visited * columns - selected.sum(), 0)
 
 
 @pytest.mark.parametrize(("count", "window"), [(40, 5), (33, 2), (128, 3)])

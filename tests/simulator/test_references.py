@@ -9,16 +9,18 @@ from attnsim import Problem, variants
 from attnsim.kernels import reference
 from attnsim.kernels.reference import Maker, linear, softmax
 
-RECURRENT = ("linear-attention", "lightning", "gated-deltanet", "log-linear")
+RECURRENT = ("linear-attention", "lightning", "gated-deltanet", "log-linear", "kda", "mamba2")
 
 
 @pytest.mark.parametrize("name", RECURRENT)
 @pytest.mark.parametrize("seq", [1, 3, 8, 17, 50])
 def test_chunks_equal_the_recurrence(name: str, seq: int) -> None:
     variant = variants.make(name, {"chunk": 8})
-    problem = variant.prepare(Problem.make(batch=2, heads=3, seq=seq, head_dim=5, v_dim=7, causal=True))
+    kv_heads = 2 if name == "mamba2" else 4
+    sizes = {"batch": 2, "heads": 4, "kv_heads": kv_heads, "seq": seq, "head_dim": 5, "v_dim": 7}
+    problem = variant.prepare(Problem.make(causal=True, **sizes))
     x = linear.inputs(variant, problem, Maker("cpu", torch.float64))
-    chunked = {"gated-deltanet": linear.chunked_delta, "log-linear": linear.chunked_log}.get(name, linear.chunked_decay)
+    chunked = linear.chunked_form(variant)
     torch.testing.assert_close(chunked(variant, x), linear.recurrent(variant, x), rtol=1e-9, atol=1e-11)
 
 
@@ -51,6 +53,7 @@ def test_every_reference_runs_on_numbers(name: str) -> None:
         "swin": {"window": 3}, "radial": {"block": 4}, "perceiver": {"latents": 5}, "moba": {"block": 8},
         "simplicial-2": {"window1": 5, "window2": 3}, "padre": {"kernel": 3}, "power-attention": {"block": 4},
         "mla": {"kv_rank": 12, "rope_dim": 4, "nope_dim": 6, "value_dim": 10}, "gqa": {"kv_groups": 2},
+        "dsa": {"top": 5, "index_heads": 3, "index_dim": 8, "kv_rank": 12, "rope_dim": 4, "nope_dim": 6},
     }.get(name, {})  # fmt: skip
     variant = variants.make(name, parameters)
     shape = (4, 6) if 1 not in variant.axes else (24,)

@@ -29,6 +29,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("padre", {}),
     ("perceiver", {}),
     ("moba", {}),
+    ("dsa", {}),
     ("gna", {}),
 ]
 
