@@ -29,7 +29,8 @@ Rows = NDArray[np.bool_]
 
 FINE = ("chip", "framework", "version", "op", "kernel_source", "implementation", "dtype", "kv_dtype")
 COARSE = ("chip", "framework", "version", "op")
-CASES = ("case", "chip", "framework", "version")
+BY_CASE = ("case", "chip")
+BY_CASE_AND_FRAMEWORK = ("case", "chip", "framework")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Piece:
         return of(self)[self.rows & self.checked.table.rows(split)]
 
 
-def pieces(checked: Iterable[Checked], package: bool) -> list[Piece]:
+def pieces(checked: Iterable[Checked], package: bool = True) -> list[Piece]:
     """Every table kernel by kernel and case by case. package: whether aiconfigurator is asked too."""
     found = []
     for one in checked:
@@ -70,10 +71,10 @@ def beaten(floor_s: Floats, latency_s: Floats) -> Rows:
     return below
 
 
-def records(checked: Iterable[Checked], keys: Sequence[str] = FINE, splits: Collection[str] = SPLITS) -> list[Record]:
+def records(measured: Iterable[Piece], keys: Sequence[str] = FINE, splits: Collection[str] = SPLITS) -> list[Record]:
     """One record for each combination of `keys` and split that has rows. Percent as numbers, None without rows."""
     grouped: dict[tuple[Any, ...], list[Piece]] = {}
-    for piece in pieces(checked, package=keys != CASES):
+    for piece in measured:
         of = {**identity(piece.checked.table), "implementation": piece.implementation, "case": piece.case}
         grouped.setdefault(tuple(of[key] for key in keys), []).append(piece)
     return [
@@ -161,9 +162,13 @@ class Validation:
 
 def validate(
     chips: Collection[str] | None = None, frameworks: Collection[str] | None = None,
-    operations: Collection[str] | None = None, splits: Collection[str] | None = None, *, keys: Sequence[str] = FINE,
+    operations: Collection[str] | None = None, splits: Collection[str] | None = None, *,
+    keys: Sequence[Sequence[str]] = (FINE,),
 ) -> Validation:  # fmt: skip
-    """The installed tables, all of them or those named, checked. Raises InputError as `silicon.tables` does."""
+    """The installed tables, all of them or those named, checked; records by each of the keys.
+
+    Raises InputError as `silicon.tables` does.
+    """
     for name in splits or ():
         if name not in SPLITS:
             raise unknown("split", name, SPLITS)
@@ -174,7 +179,9 @@ def validate(
         alike = list(group)
         checked = check_chip(load_hardware(chip), alike)
         result.drift.extend(drift(alike))
-        result.records.extend(records(checked, keys, chosen))
+        parts = pieces(checked, package=keys[0] in (FINE, COARSE))
+        for each in keys:
+            result.records.extend(records(parts, each, chosen))
         result.worst.extend(worst(checked, chosen))
         for one in checked:
             result.rows.extend(_rows(one, chosen))
@@ -200,7 +207,7 @@ def worst(checked: Iterable[Checked], splits: Collection[str], count: int = WORS
     found = []
     for one in checked:
         table = one.table
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", divide="ignore"):  # Excluded rows may have no time at all.
             off = np.abs(np.log(one.predicted_s / table.latency_s))
         shown = np.logical_or.reduce([table.rows(split) for split in splits]) & ~np.isnan(off)
         indices = np.flatnonzero(shown)

@@ -19,7 +19,8 @@ def cases(table: Table) -> NDArray[np.object_]:
     """The case of each row of a table."""
     operation = table.operation
     if operation in NAMES or operation not in ("context", "encoder", "decode"):
-        name = NAMES.get(operation) or ("DSA module" if "module" in operation else "DSA kernels")
+        layer = operation.startswith(("dsa-context", "dsa-decode"))
+        name = NAMES.get(operation) or ("DSA, whole layers" if layer else "DSA kernels")
     elif table.kernel_source in TRITON:
         name = "Triton kernels"
     elif "fp8" in (table.dtype, table.kv_dtype):

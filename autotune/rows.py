@@ -32,9 +32,11 @@ COLUMNS = ("batch", "heads", "kv_heads", "seq", "kv_len", "head_dim", "v_dim", "
 ACTIVATIONS = "bf16"
 """What a layer hands to attention in every table, whatever the kernel computes in."""
 
-COMPILES_WINDOWS = ("triton", "vllm_triton_attn")
-"""Kernel sources whose kernels evaluate a window that no key falls out of, too: its length is a constant of the
-compiled kernel (SGLang's extend_attention.py, SLIDING_WINDOW_SIZE; vLLM's triton_unified_attention.py)."""
+KEEPS_WINDOWS = {
+    "context": ("triton", "vllm_triton_attn", "vllm_flash_attn_fa2"), "decode": ("vllm_flash_attn_fa2",),
+}  # fmt: skip
+"""Kernel sources that run as windowed even where all keys lie in the window: Triton kernels are compiled with it, and
+vLLM hands FlashAttention-2 the window together with the longest sequence there may be."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,9 +86,9 @@ def problems(table: Table) -> Floats:
     single = (chunk > 0) & (seq == 1)
     columns["kv_len"] = np.where(single, (kv_len - 1) % np.maximum(chunk, 1) + 1, kv_len)
     columns["chunk"] = np.where(single | ((seq == kv_len) & (seq <= chunk)), 0.0, chunk)
-    # Where all keys lie in the window, most frameworks run the kernel without one; Triton kernels are compiled with it.
-    compiled = table.operation == "context" and table.kernel_source in COMPILES_WINDOWS
-    within = np.minimum(table.window, columns["kv_len"]) if compiled else 0.0
+    # Where all keys lie in the window, most frameworks run the kernel without one.
+    kept = table.kernel_source in KEEPS_WINDOWS.get(table.operation, ())
+    within = np.minimum(table.window, columns["kv_len"]) if kept else 0.0
     columns["window"] = np.where(table.window >= columns["kv_len"], within, table.window)
     return np.stack([columns[name] for name in COLUMNS], axis=1)
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..simulator import implementations
-from ..simulator.calibration import UNKNOWN, Constants, Fitted, load, path_of, read
+from ..simulator.calibration import UNKNOWN, Constants, Fitted, document, load, path_of, read
 from ..simulator.calibration.overhead import SCALARS, Overhead
 from ..simulator.errors import InputError, unknown
 from ..simulator.hardware import Hardware
@@ -28,6 +28,7 @@ from ..simulator.problem import DTYPE_BITS
 from .calibrate import Sample, errors, sample, solve
 from .calibration_files import inline_tables, regions, rounded
 from .silicon import Floats, Table
+from .silicon.kernels import KERNELS
 
 SIZES = {"batch": 1, "heads": None, "kv_heads": None, "seq": None, "kv_len": None, "head_dim": None, "v_dim": None,
          "window": 0}  # fmt: skip
@@ -38,6 +39,8 @@ FOLDS = 5
 FEWEST_ROWS = 10
 PULL = 0.15
 """Weight of a constant's distance from where it starts: some 8 % of a row's error for half of its value."""
+PULL_OF_FEW = 0.5
+"""The same where a few rows only move an overhead that others have shown."""
 USUAL = (
     Fitted("matrix_efficiency", 0.1, 1.0, 0.7), Fitted("softmax_exposed", 0.0, 1.0, 0.5),
     Fitted("cta_clocks", 0.0, 30000.0, 2500.0), Fitted("tail", 0.0, 2.0, 0.5),
@@ -144,35 +147,53 @@ def tables(rows: Sequence[Mapping[str, Any]], hardware: Hardware) -> list[Table]
 
 
 def fit(measured: Sequence[Table], hardware: Hardware) -> list[UserFit]:
-    """The best kernel for the prefill rows and for the decode rows, each with its constants.
+    """The best kernel for the rows of many queries and for those of one, each with its constants.
 
-    Raises InputError where no known kernel of the chip takes all of them.
+    Too few rows of one kind to fit take the kernel that explains them best as it is, and an overhead near the others'.
+    Raises InputError where no known kernel of the chip takes all rows of a kind.
     """
-    decoding = [table for table in measured if table.operation == "decode"]
-    others = [table for table in measured if table.operation != "decode"]
-    # A few rows of one query among others are short prefills.
-    apart = min(sum(map(len, decoding)), sum(map(len, others))) >= FEWEST_ROWS
-    found = []
-    for some in (others, decoding) if apart else (list(measured),):
+    kinds = [[table for table in measured if (table.operation == "decode") == decode] for decode in (False, True)]
+    found: list[UserFit] = []
+    for some in sorted(filter(None, kinds), key=lambda tables: -sum(map(len, tables))):
         named = sorted({table.kernel_source for table in some})
         if len(named) > 1:
             raise InputError(
                 f"rows of one kind name several implementations: {', '.join(name or '(none)' for name in named)}"
             )
-        names = [named[0]] if named[0] else [kernel.name for kernel in implementations.for_hardware(hardware)]
-        fits = [one for one in (_fit_kernel(some, hardware, name) for name in names) if one is not None]
+        single = all(table.operation == "decode" for table in some)
+        names = (
+            [named[0]]
+            if named[0]
+            else [one.name for one in map(implementations.get, implementations.names()) if one.splits_keys == single]
+        )
+        few = None
+        if found and sum(map(len, some)) < FEWEST_ROWS:
+            few = found[0].overhead
+            names = [name for name in names if name in companions(found[0].implementation)] or names
+        fits = [one for one in (_fit_kernel(some, hardware, name, few) for name in names) if one is not None]
         if not fits:
-            kinds = " and ".join(sorted({table.operation for table in some}))
-            raise InputError(f"no known kernel for {hardware.generation} chips takes all rows of {kinds}")
+            kinds_named = " and ".join(sorted({table.operation for table in some}))
+            raise InputError(f"no known kernel for {hardware.generation} chips takes all rows of {kinds_named}")
         found.append(min(fits, key=lambda one: float(np.abs(np.log(one.ratios)).mean())))
     return found
 
 
-def _fit_kernel(measured: Sequence[Table], hardware: Hardware, name: str) -> UserFit | None:
-    """One kernel fitted to the rows, None where it does not take all of them."""
+def companions(name: str) -> set[str]:
+    """Kernels that some framework runs beside one, by what its operations are made of."""
+    sets = [kernels for sources in KERNELS.values() for kernels in sources.values() if name in kernels]
+    return {other for kernels in sets for other in kernels if other != name}
+
+
+def _fit_kernel(
+    measured: Sequence[Table], hardware: Hardware, name: str, near: Overhead | None
+) -> UserFit | None:  # fmt: skip
+    """One kernel fitted to the rows, None where it does not take all of them. near: what alone is fitted, an overhead,
+    starts there."""
     table = measured[0]
-    started = load(name, hardware.generation, "forward", table.dtype, table.kv_dtype)
-    path = path_of(name, hardware.generation, "forward", table.dtype, table.kv_dtype)
+    kernel = implementations.get(name)
+    kind = ("forward", table.dtype, table.kv_dtype)
+    started = load(kernel.calibration or name, hardware.generation, *kind)
+    path = path_of(kernel.calibration or name, hardware.generation, *kind)
     if started is None or path is None:
         return None
     samples = []
@@ -182,15 +203,17 @@ def _fit_kernel(measured: Sequence[Table], hardware: Hardware, name: str) -> Use
             return None
         # One overhead for all rows of a kernel: the user's program, whatever it does around it.
         samples.append(replace(made, key=("", "", hardware.generation, "", name, "")))
-    fitted = tuple(replace(f, start=min(max(getattr(started, f.name), f.low), f.high)) for f in _free(path))
-    constants, overhead = _solved(started, fitted, samples)
+    fitted: tuple[Fitted, ...] = ()
+    if near is None:
+        fitted = tuple(replace(f, start=min(max(getattr(started, f.name), f.low), f.high)) for f in _free(path))
+    constants, overhead = _solved(started, fitted, samples, near)
     ratios, predicted = [], []
     for one in samples:
         fold = np.arange(len(one.rows)) % FOLDS
         seen = np.empty(len(one.rows))
         for number in range(FOLDS):
             others = [kept(other, np.arange(len(other.rows)) % FOLDS != number) for other in samples]
-            seen[fold == number] = one.seconds(*_solved(started, fitted, others))[fold == number]
+            seen[fold == number] = one.seconds(*_solved(started, fitted, others, near))[fold == number]
         ratios.append(one.latency_s / seen)
         predicted.append(seen)
     size = sum(len(one.rows) for one in samples)
@@ -198,13 +221,20 @@ def _fit_kernel(measured: Sequence[Table], hardware: Hardware, name: str) -> Use
 
 
 def _free(path: Path) -> tuple[Fitted, ...]:
-    """What a calibration file fits and, of a chip never seen, the share of its matrix peak."""
-    fitted = read(path)[1] or USUAL
+    """What a calibration file fits (or the one that it takes over) and, of a chip never seen, the matrix share."""
+    fitted = read(path)[1]
+    while not fitted and (parent := document(path).get("inherits")):
+        path = path.with_name(f"{parent}.toml")
+        fitted = read(path)[1]
+    fitted = fitted or USUAL
     return fitted if any(f.name == "matrix_efficiency" for f in fitted) else (*fitted, USUAL[0])
 
 
-def _solved(started: Constants, fitted: Sequence[Fitted], samples: Sequence[Sample]) -> tuple[Constants, Overhead]:
-    constants, overheads = solve(started, fitted, samples, PULL)
+def _solved(
+    started: Constants, fitted: Sequence[Fitted], samples: Sequence[Sample], near: Overhead | None
+) -> tuple[Constants, Overhead]:
+    usual = {} if near is None else {scalar: getattr(near, scalar) for scalar in SCALARS}
+    constants, overheads = solve(started, fitted, samples, PULL if near is None else PULL_OF_FEW, usual)
     return constants, next(iter(overheads.values()))
 
 

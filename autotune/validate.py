@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..simulator import implementations
 from ..simulator.api import load_hardware
-from ..simulator.calibration import interval
+from ..simulator.calibration import ZERO_SHOT, interval, widening
 from ..simulator.calibration import load as load_constants
 from ..simulator.hardware import Hardware
 from ..simulator.predict import Candidate, Choice, evaluate
@@ -169,6 +169,6 @@ def _call(
         constants = load_constants(own, hardware.generation, "forward", table.dtype, table.kv_dtype)
         known = overhead is not None and overhead.exact
         regions = (overhead.intervals if overhead else ()) or (constants.intervals if constants else ())
-        fitted = known and constants is not None and hardware.name in constants.chips
-        low[rows], high[rows] = interval(regions, predicted[rows], zero_shot=not fitted)
+        wider = max(widening(constants, hardware.name), 1.0 if known else ZERO_SHOT)
+        low[rows], high[rows] = interval(regions, predicted[rows], wider)
     return Checked(table, roofline, tiles, predicted, names, kernel, np.maximum(low, tiles), high)

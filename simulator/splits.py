@@ -20,8 +20,8 @@ def filling_splits(query_tiles: Number, longest_row: Number, units: int) -> tupl
 def ragged_splits(
     query_tiles: Number, instances: Number, batch: Number, longest_row: Number, key_tiles: Number, units: int
 ) -> tuple[Number, Number]:
-    """FlashAttention-3's rule for ragged batches: splits of each query tile, and whether the kernel runs with its merging
-    pass (1 or 0), which the host decides as if one sequence were alone (hopper/flash_api.cpp, get_num_splits).
+    """FlashAttention-3's rule for ragged batches: splits of each query tile, and whether the kernel runs with its
+    merging pass (1 or 0), which the host decides as if one sequence were alone (hopper/flash_api.cpp, get_num_splits).
 
     query_tiles, longest_row: of one sequence and kv head; instances: of those.
     """

@@ -25,6 +25,7 @@ class SplitPlan:
     split (another epilogue, a second kernel after it), whether it does or not. combine_blocks: blocks of that second
     kernel. windowed: 1 where a window cuts keys off. padding: bytes from memory of keys that no query attends to (tiles
     loaded whole, however few of their keys exist). prepared: 1 where other kernels must ready the operands first.
+    searching: 1 where every block passes over the batch until it finds its sequence, 0 where that is planned once.
     """
 
     items: Number
@@ -36,6 +37,7 @@ class SplitPlan:
     windowed: Number = 0
     padding: Number = 0
     prepared: Number = 0
+    searching: Number = 0
 
 
 def fill(items: Number, tiles: Number, units: int, most: int) -> Number:

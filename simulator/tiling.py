@@ -161,7 +161,8 @@ def tile_attention(part: Part, tile: Tile, hardware: Hardware, page_size: int | 
         query_tile = (max(1, rows // packed),)
         instances = instances * ceil_div(packed, rows)
     follows = isinstance(tile, FlashTile) and tile.follows and getattr(mask, "left", None) is not None
-    summary = mask.following(query_tile, key_tile) if follows else mask.tiles(query_tile, key_tile)
+    counted = getattr(mask, "following", mask.tiles) if follows else mask.tiles
+    summary = counted(query_tile, key_tile)
     if isinstance(tile, PartedTile):
         instances = instances * tile.value_parts
         part = with_width(part, part.width / tile.value_parts)

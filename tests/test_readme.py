@@ -10,9 +10,10 @@ import pytest
 
 README = Path(__file__).parent.parent / "README.md"
 BLOCK = re.compile(r"<!-- output: (.*?) -->\n```\n(.*?)```\n<!-- /output -->", re.DOTALL)
+TABLE = re.compile(r"<!-- table: (.*?) -->\n(.*?)<!-- /table -->", re.DOTALL)
 
 
-@pytest.mark.parametrize(("command", "shown"), BLOCK.findall(README.read_text()))
+@pytest.mark.parametrize(("command", "shown"), BLOCK.findall(README.read_text()) + TABLE.findall(README.read_text()))
 def test_shown_output_is_what_is_printed(
     command: str, shown: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -31,13 +32,13 @@ def regenerate() -> None:
     import os
     import subprocess
 
-    def run(match: re.Match[str]) -> str:
-        printed = subprocess.run(
-            shlex.split(match[1]), check=True, capture_output=True, text=True, env={**os.environ, "COLUMNS": "140"}
+    def run(command: str) -> str:
+        return subprocess.run(
+            shlex.split(command), check=True, capture_output=True, text=True, env={**os.environ, "COLUMNS": "140"}
         ).stdout
-        return f"<!-- output: {match[1]} -->\n```\n{printed}```\n<!-- /output -->"
 
-    README.write_text(BLOCK.sub(run, README.read_text()))
+    text = BLOCK.sub(lambda m: f"<!-- output: {m[1]} -->\n```\n{run(m[1])}```\n<!-- /output -->", README.read_text())
+    README.write_text(TABLE.sub(lambda m: f"<!-- table: {m[1]} -->\n{run(m[1])}<!-- /table -->", text))
 
 
 if __name__ == "__main__":

@@ -43,7 +43,8 @@ def validated(
     """The tables that are asked for, checked. Raises InputError where no row is left."""
     from ..autotune import accuracy
 
-    keys = {"json": accuracy.FINE, "md": accuracy.CASES}.get(form, accuracy.COARSE)
+    by_case = (accuracy.BY_CASE, accuracy.BY_CASE_AND_FRAMEWORK)
+    keys = {"json": (accuracy.FINE,), "md": by_case}.get(form, (accuracy.COARSE,))
     found = accuracy.validate(chips, frameworks, operations, splits, keys=keys)
     if not found.records:
         raise InputError(
@@ -73,18 +74,23 @@ def table(found: Validation) -> str:
 
 
 def md(found: Validation) -> str:
-    """A Markdown table: a line for each case, chip and framework."""
-    heads = ("case", "chip", "framework", "split", "rows", "MAPE", "P90", "covers", "pairs 10-20", "pairs > 20",
-             "beat tiles", "roofline MAPE", "nearest MAPE")  # fmt: skip
-    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * 4 + "---:|" * (len(heads) - 4)]
-    for r in sorted(found.records, key=lambda r: (r["split"], r["case"])):
+    """A Markdown table: a line for each case and chip; MAPE / P90 by framework."""
+    frameworks = list(dict.fromkeys(r["framework"] for r in found.records if "framework" in r))
+    own = {(r["case"], r["chip"], r["split"], r["framework"]): r for r in found.records if "framework" in r}
+    heads = ("case", "chip", "split", "rows", *frameworks, "covers", "pairs 10-20", "pairs > 20", "beat tiles",
+             "roofline", "nearest")  # fmt: skip
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * 3 + "---:|" * (len(heads) - 3)]
+    order = {chip: index for index, chip in enumerate(dict.fromkeys(r["chip"] for r in found.records))}
+    pooled = [r for r in found.records if "framework" not in r and r["rows"]]
+    for r in sorted(pooled, key=lambda r: (r["split"], r["case"], order[r["chip"]])):
+        by = [own.get((r["case"], r["chip"], r["split"], name)) for name in frameworks]
         cells = [
-            r["case"], r["chip"], f"{r['framework']} {r['version']}", r["split"], f"{r['rows']:,}",
-            *(_number(r[n]) for n in ("mape", "p90", "coverage", "pairs_10_20", "pairs_over_20")),
-            str(r["tiles_violations"]), *(_number(r["baselines"][n]["mape"], 0) for n in ("roofline", "nearest")),
+            r["case"], r["chip"], r["split"], f"{r['rows']:,}",
+            *("" if one is None else f"{_number(one['mape'])} / {_number(one['p90'])}" for one in by),
+            *(_number(r[name]) for name in ("coverage", "pairs_10_20", "pairs_over_20")), str(r["tiles_violations"]),
+            *(_number(r["baselines"][name]["mape"], 0) for name in ("roofline", "nearest")),
         ]  # fmt: skip
-        if r["rows"]:
-            lines.append("| " + " | ".join(cells) + " |")
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

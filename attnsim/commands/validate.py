@@ -35,7 +35,11 @@ Examples:
 @click.option("--framework", metavar="NAME,..", help="Only these frameworks: trtllm, vllm, sglang.")
 @click.option("--split", metavar="NAME,..", help="Only these splits: calibration, held-out, zero-shot.")
 @click.option(
-    "--format", "form", default="table", show_default=True, help="table, json (finer: by kernel and dtype) or md (of silicon: by case)."
+    "--format",
+    "form",
+    default="table",
+    show_default=True,
+    help="table, json (finer) or md (of silicon, by case).",
 )
 @click.option("--picture", metavar="FILE", help="Draw predicted against measured latency (.png, .svg, .pdf).")
 @click.option("--output", metavar="FILE", help="Write there in place of standard output.")

@@ -19,7 +19,7 @@ _PREFILL: dict[str, tuple[str, ...]] = {
     "flash_attention": ("fa3-paged",),
     "vllm_flash_attn_fa3": ("fa3-vllm-paged", "fa3-vllm-paged-spilled"), "vllm_vit_flash_attn_fa3": ("fa3-vllm",),
     "flash_attention_v3": ("fa3-ragged",),
-    "vllm_flash_attn_fa4": ("fa4",), "vllm_vit_flash_attn_fa4": ("fa4-vllm",), "flash_attention_v4": ("fa4",),
+    "vllm_flash_attn_fa4": ("fa4", "fa4-hopper", "fa4-split-kv-graph"), "vllm_vit_flash_attn_fa4": ("fa4-vllm",), "flash_attention_v4": ("fa4",),
     "triton": ("sglang-triton", "sglang-triton-unequal"), "vllm_triton_attn": ("vllm-triton", "vllm-triton-decode"),
     **dict.fromkeys(("flashinfer", "vllm_flashinfer_fiprefill"), ("flashinfer-cutlass", "flashinfer-prefill")),
     "vllm_flashinfer_fidecode": _FLASHINFER, "vllm_flashinfer_trtllmdecode": ("trtllm-gen-decode",),
@@ -30,10 +30,11 @@ _PREFILL: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 _DECODE: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("vllm_flash_attn", "vllm_flash_attn_fa2"), _FA2[::-1]),
-    "fa3": ("fa3-split-kv",), "vllm_flash_attn_fa3": ("fa3-split-kv-graph",),
+    "fa3": ("fa3-split-kv",), "vllm_flash_attn_fa3": ("fa3-split-kv-graph", "fa3-split-kv-graph-wide"),
     "vllm_flash_attn_fa4": ("fa4", "fa4-split-kv-graph"),
     "flash_attention": ("fa3-split-kv", "fa3-split-kv-sm80"),
-    "triton": ("sglang-triton-decode", "sglang-triton-decode-lone"), "vllm_triton_attn": ("vllm-triton-decode",),
+    "triton": ("sglang-triton-decode-unequal", "sglang-triton-decode", "sglang-triton-decode-lone"),
+    "vllm_triton_attn": ("vllm-triton-decode",),
     "torch_flow": ("trtllm-gen-dispatched", "trtllm-xqa", "trtllm-mmha"),
     **dict.fromkeys(("torch_flow_flashinfer", "trtllm_mha", "vllm_flashinfer", "vllm_flashinfer_trtllmdecode"),
                     ("trtllm-gen-decode",)),
@@ -70,7 +71,7 @@ KERNELS: dict[str, dict[str, tuple[str, ...]]] = {
     "dsa-select-ties": {"fast_topk_transform_fused": ("topk-select-ties",)},
     "dsa-attend": {"flash_mla_sparse_fwd": ("flash-mla-sparse",)},
     "mla-decode": {
-        **dict.fromkeys(("default", "trtllm_mla"), ("trtllm-gen-mla", "flash-mla", "fmha-v2-mla")),
+        "default": ("trtllm-gen-mla", "flash-mla", "fmha-v2-mla"), "trtllm_mla": ("flashinfer-gen-mla",),
         "flash_attention": ("fa3-mla-split-kv",), "triton": ("triton-decode",),
     },
     "gdn-chunk": {

@@ -39,7 +39,7 @@ class Rule:
 
 
 _RULE_NAMES = ("chip", "framework", "version", "operation", "kernel_source", "dtype", "kv_dtype", "label_dtype")
-_RULE_RANGES = ("batch", "heads", "kv_heads", "seq", "kv_len", "head_dim", "v_dim", "window", "chunk")
+_RULE_RANGES = ("batch", "heads", "kv_heads", "seq", "tokens", "kv_len", "head_dim", "v_dim", "window", "chunk")
 
 
 def known_bad(path: Path | None = None) -> list[Rule]:

@@ -69,6 +69,11 @@ class Table:
     def __len__(self) -> int:
         return len(self.latency_s)
 
+    @property
+    def tokens(self) -> Floats:
+        """Queries of all batch elements."""
+        return self.batch * self.seq
+
     def rows(self, split: str) -> NDArray[np.bool_]:
         """The rows of one of SPLITS that no rule excludes."""
         if split not in SPLITS:

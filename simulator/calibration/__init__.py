@@ -40,10 +40,11 @@ class Constants:
     cta_clocks: clocks a query tile costs for its prologue and epilogue (pipeline fill and drain). cta_proportional:
     share of them in proportion to what the tile loads and stores. gather_clocks: further clocks for each row of
     queries that is loaded by itself.
-    throttling: share by which long calls are slower whose matrix units always work, as the power limit lowers the clock.
+    throttling: share by which long calls are slower whose matrix units always work, as power limits the clock.
     tail: share of the longest query tile that is left over when unequal tiles run out.
     sm_bytes_per_clock: K and V bytes one compute unit can take in per clock. exposed_loads: share of that time that a
     kernel for many queries does not hide.
+    block_bytes_per_clock: those that one split-KV block takes in, beside which others on its unit take in theirs.
     item_clocks: latency of one split-KV work item (fill and drain).
     query_clocks: more of `tile_clocks` for each row of a split-KV query tile; both for 128 keys there.
     split_clocks, window_clocks: more of `item_clocks` in a kernel that may split, and where a window cuts keys off.
@@ -82,7 +83,7 @@ class Constants:
     so no other tile's matrix work beside its softmax.
     unaligned_matrix, alignment_bytes: times that matrix work takes whose rows of head_dim are no multiple of so many
     bytes (by default those that are swizzled over 32 bytes in shared memory: several rows then share a bank).
-    crowded_tile: times that a tile takes whose rows are shared by more warps than matrix instructions need.
+    crowded_tile: times that a tile takes whose rows are shared by twice the warps that matrix instructions need.
     resident: work items (of four warps, where a tile states them) that share a compute unit.
     wait_clocks, wait_clocks_per_window: clocks that a key tile of one work item waits by itself, hidden behind the
     others', and more of them where a window is evaluated.
@@ -104,6 +105,7 @@ class Constants:
     throttling: float = 0.0
     tail: float = 0.5
     sm_bytes_per_clock: float = 64.0
+    block_bytes_per_clock: float = inf
     exposed_loads: float = 0.0
     item_clocks: float = 3000.0
     query_clocks: float = 0.0
@@ -267,13 +269,12 @@ UNKNOWN: Intervals = ((inf, 0.5, 2.0),)
 """Range for a kernel that nothing was fitted on."""
 
 
-def interval(regions: Intervals, time_s: Number, zero_shot: bool = False) -> tuple[Number, Number]:
+def interval(regions: Intervals, time_s: Number, wider: float = 1.0) -> tuple[Number, Number]:
     """Range of a predicted time by its region: nine of ten measured times are expected in it."""
     regions = regions or UNKNOWN
     low, high = regions[-1][1:]
     for upto, a, b in reversed(regions[:-1]):
         low, high = where(time_s <= upto, a, low), where(time_s <= upto, b, high)
-    wider = ZERO_SHOT if zero_shot else 1.0
     return time_s * (low / wider), time_s * (high * wider)
 
 
@@ -302,9 +303,18 @@ def confidence(constants: Constants | None, chip: str) -> str:
     return "zero-shot" if unseen else constants.confidence
 
 
+def widening(constants: Constants | None, chip: str) -> float:
+    """How much further a range reaches than where its constants were fitted: on a chip of the same generation, or with
+    constants of another one, whose file states the error to expect."""
+    sure = confidence(constants, chip)
+    if constants is not None and constants.confidence == "zero-shot":
+        return 1 + constants.error_percent / 100
+    return 1.0 if sure == "fitted" else ZERO_SHOT
+
+
 def expected(constants: Constants | None, chip: str, time_s: Number) -> tuple[Number, Number]:
     """Range of a predicted time: by its region where constants are fitted, else by the error known for them."""
     if constants is not None and constants.intervals:
-        return interval(constants.intervals, time_s, zero_shot=confidence(constants, chip) != "fitted")
+        return interval(constants.intervals, time_s, widening(constants, chip))
     error = 1 + (constants.error_percent if constants else 40.0) / 100
     return time_s / error, time_s * error

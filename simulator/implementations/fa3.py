@@ -7,6 +7,8 @@ keys are not split, as by default; kernels over a paged cache are `fa3-paged`.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from ..graph import Part
 from ..hardware import Hardware
 from ..problem import DTYPE_BITS
@@ -19,7 +21,7 @@ class FlashAttention3(Implementation):
     title = "FlashAttention-3"
     source = "Dao-AILab/flash-attention, hopper"
     generations = frozenset({"hopper"})
-    dtypes = ("fp16", "bf16", "fp8", "fp8_e4m3")
+    dtypes: ClassVar[tuple[str, ...]] = ("fp16", "bf16", "fp8", "fp8_e4m3")
     mask_kinds = BAND_AND_CHUNKS
 
     def refuses_more(self, part: Part, hardware: Hardware, tile: Tile | None) -> str | None:

@@ -30,6 +30,14 @@ class FlashAttention3SplitKVGraph(FlashAttention3SplitKV):
     title = "FlashAttention-3, split-KV, vLLM's build in CUDA graphs"
     source = "vllm-project/flash-attention, hopper"
     offered = False
+    fp8_head_dims = 0, 128
+    """Above and up to which head dimensions fp8 operands are this kernel's."""
+
+    def refuses_more(self, part: Part, hardware: Hardware, tile: Tile | None) -> str | None:
+        low, high = self.fp8_head_dims
+        if DTYPE_BITS[part.dtype] < 16 and not low < largest(part.depth) <= high:
+            return f"{self.name} takes fp8 operands of head_dim {low + 1} to {high}, not {int(largest(part.depth))}"
+        return super().refuses_more(part, hardware, tile)
 
     def tiles(self, part: Part, hardware: Hardware) -> tuple[Tile, ...]:
         d, local = largest(part.depth), getattr(part.mask, "left", None) is not None

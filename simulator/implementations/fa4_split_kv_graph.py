@@ -2,7 +2,8 @@
 
 As in `fa3-split-kv-graph` the splits are a number; here that many blocks start for every item, whether they find keys
 or not (flash_attn/cute/interface.py of vllm-project/flash-attention: no lengths are planned on the chip without
-scheduler metadata). The key tile is that of two stages of 64 keys that shared memory holds.
+scheduler metadata), and each searches the packed batch for its sequence (tile_scheduler.py). Merging:
+flash_fwd_combine.py, 8 rows by 128 columns. The key tile is that of two stages of 64 keys that shared memory holds.
 """
 
 from __future__ import annotations
@@ -36,9 +37,11 @@ class FlashAttention4SplitKVGraph(SplitKV):
         items: Number = tiled.summary.query_tiles * tiled.instances
         own = flash_splits(items, tiles, hardware.sm_count, MAX_SPLITS, uneven=True)
         splits = where(part.batch <= LARGEST_GRAPH, GRAPH_SPLITS, own)
-        blocks = ceil_div(part.heads * part.tokens, 8) * part.batch * ceil_div(part.width, 128)
+        # Of packed sequences the merging kernel starts blocks for all rows once a sequence: most find none.
+        rows = part.heads * part.tokens * part.batch
+        blocks = ceil_div(rows, 8) * part.batch * ceil_div(part.width, 128)
         return SplitPlan(items, splits, ceil_div(tiles, splits), splitting=clip(splits - 1, 0, 1),
-                         combine_blocks=blocks, windowed=windowed(part))  # fmt: skip
+                         combine_blocks=blocks, windowed=windowed(part), searching=1)  # fmt: skip
 
 
 IMPLEMENTATION = FlashAttention4SplitKVGraph()

@@ -1,4 +1,4 @@
-"""trtllm-gen's decoding over latents on data-centre Blackwell, in TensorRT-LLM and, through FlashInfer, in SGLang.
+"""trtllm-gen's decoding over latents on data-centre Blackwell, in TensorRT-LLM.
 
 Tiles of 128 keys; up to 32 heads in groups of 8 or 16, more of them 64 at a time. Which kernel runs and how it splits
 is decided call by call (`schedule.mla`).

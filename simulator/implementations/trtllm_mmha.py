@@ -48,12 +48,14 @@ class TrtllmMmha(SplitKV):
         shared = (hardware.smem_bytes_per_block or 96 * 1024) - RESERVED
         least = ceil_div(keys * SCORE_BYTES, shared)
         turn = threads / (part.depth / 8) * 8
-        splits = maximum(minimum(ceil_div(units, heads), ceil_div(keys, turn)), least)
-        each = ceil_div(keys, splits)
+        # Splits are cut from all keys, with or without a window, and from the new one beside the cached.
+        splits = maximum(minimum(ceil_div(units, heads), floor_div(part.keys, turn) + 1), least)
+        each = minimum(ceil_div(part.keys, splits), keys)
         room = maximum(floor_div(shared, SCORE_BYTES * each + RESERVED), 1)
         resident = minimum(MOST_THREADS // THREADS * THREADS / threads, room)
-        # All threads of a block take tiles of a step at once; the first of them lasts as long as it has keys.
-        steps = ceil_div(each, KEYS * threads / THREADS) - 1 + minimum(each / KEYS, 1)
+        # All threads of a block take tiles of a step at once; the first step lasts as long as it has keys.
+        step = KEYS * threads / THREADS
+        steps = ceil_div(each, step) - 1 + minimum(each / step, 1)
         return SplitPlan(heads, splits, steps, resident,
                          splitting=where(splits > 1, 1, 0), combine_blocks=heads, windowed=windowed(part))  # fmt: skip
 

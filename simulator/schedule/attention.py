@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..algebra import Number, maximum, minimum, where
+from ..algebra import Number, log2, maximum, minimum, where
 from ..bounds import native_dtype
 from ..calibration import Constants
 from ..hardware import Hardware
@@ -66,7 +66,8 @@ def tile_clocks(tiled: TiledPart, hardware: Hardware, constants: Constants) -> T
     mask_slots = constants.mask_slots_per_pair + constants.mask_slots_per_axis * (len(tiled.tile.query) - 1)
     mask_slots = mask_slots + constants.mask_slots_per_window * tiled.windowed
     exposed = constants.softmax_exposed + where(tiled.rows <= ROWS, constants.lone_exposed, 0.0)
-    times = where(ROWS_A_WARP * tiled.warps > tiled.rows, constants.crowded_tile, 1.0)
+    crowd = maximum(ROWS_A_WARP * tiled.warps / tiled.rows, 1)
+    times = constants.crowded_tile ** log2(crowd)
     masking = tiled.tile_pairs * mask_slots / lanes
     return TileClocks(matrix * times, softmax * times, masking * times, minimum(exposed, 1.0))
 
@@ -117,8 +118,8 @@ MISS_SHARPNESS = 6
 
 
 def missed_share(tiled: TiledPart, hardware: Hardware, constants: Constants) -> Number:
-    """Share of the part's bytes that the L2 does not keep from one call to the next: all or none, but for sizes near what
-    it holds. The same step shows in decoding (`miss_s`, `cached`) and from kernel to kernel at the same size."""
+    """Share of the part's bytes that the L2 does not keep from one call to the next: all or none, but for sizes near
+    what it holds. The same step shows in decoding, and from kernel to kernel at the same size."""
     load = (tiled.counts.hbm_bytes / (constants.cached * (hardware.l2_bytes or 1))) ** MISS_SHARPNESS
     return load / (1 + load)
 
@@ -164,6 +165,10 @@ def climb(
     if constants.wait_clocks or constants.wait_clocks_per_window:
         busy = maximum(busy, alone / residents(tiled, constants))
         walk.raise_to("waiting", busy * share, "work items on a compute unit hide each other's latency in part")
+    if constants.miss_clocks:
+        late = constants.miss_clocks * dropped_share(tiled, hardware)
+        busy, alone = busy + late, alone + late
+        walk.raise_to("dropped", busy * share, "key tiles come from memory again, not from the L2")
     per_row = summary.visited / maximum(summary.query_tiles, 1)
     masks, masks_longest = masked_tiles(tiled, masked)
     total = visited * busy + masks * tiled.instances * clocks.mask
@@ -180,7 +185,7 @@ def climb(
         compute = compute + constants.sequence_clocks * tiled.part.batch * second
         walk.raise_to("search", compute, "every unit's scheduler passes over all sequences of a ragged batch")
     if constants.throttling:
-        loaded = clocks.matrix / busy * compute / (compute + THROTTLED_AFTER_S)
+        loaded = (clocks.matrix / busy) ** 2 * compute / (compute + THROTTLED_AFTER_S)
         compute = compute * (1 + constants.throttling * loaded)
         walk.raise_to("throttling", compute, "matrix units that work for long draw more power than the clock stands")
     memory = memory_time(tiled, hardware, cache, reread_bytes(tiled, hardware, constants))

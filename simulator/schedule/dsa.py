@@ -86,9 +86,13 @@ def _climb_select(walk: Walk, tiled: TiledPart, hardware: Hardware, constants: C
     compute = where(waves > 1, rounds * (row + lookup), crowded * (longest + lookup)) * second
     walk.raise_to("waves", compute, "rows take turns on the compute units")
     scores = rows * (1 - short) * length * SCORE_BYTES
-    beyond = maximum(scores - (hardware.l2_bytes or 0) / 2, 0.0)
+    held = (hardware.l2_bytes or 0) / 2
+    beyond = maximum(scores - held, 0.0)
+    # Later passes find in the cache what all running rows leave room for.
+    running = minimum(rows, units * RESIDENT) * length * SCORE_BYTES
+    missed = maximum(1 - held / maximum(running, 1), 0.0)
     achieved = (hardware.hbm_bandwidth_bytes_per_s or 1.0) * (hardware.hbm_efficiency or 1.0)
-    moved = constants.score_passes * beyond / achieved
+    moved = (1 + (constants.score_passes - 1) * missed) * beyond / achieved
     both = (walk.level * walk.level + moved * moved) ** 0.5
     walk.raise_to("bandwidth", both, "scores that the cache does not hold are read again by every pass")
     return True

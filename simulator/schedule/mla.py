@@ -120,17 +120,18 @@ def _fmha_v2(tiled: TiledPart, busy: Number, units: int, constants: Constants) -
 LOW_LATENCY_HEADS = 32
 SWAPPED_ROWS = 16
 STEP_KEYS = 256
-"""Keys that trtllm-gen's low-latency kernel takes at a time: two tiles of 128."""
+STEP_TILES = 2
+"""Keys that trtllm-gen's low-latency kernel takes at a time, in tiles of 128."""
 LOW_LATENCY_KEYS = 1024
 VALUES = 512
 CLUSTER = 16
 """Blocks of the largest cluster; parts of an item that lie in one are merged through shared memory."""
-CLUSTER_UNITS = 16
-"""Units of a graphics processing cluster that clusters are sure to find: eight GPCs of 16 to 20 on a B200."""
-GPCS = 8
+GPC_UNITS = (20, 20, 20, 20, 18, 18, 18, 14)
+"""Units of the graphics processing clusters of a B200, 148 in all: a cluster of blocks lies within one. How they are
+spread is not published: so that of 8 clusters of 16, and of 16 of 8, one has to wait, as their latencies show."""
 
 
-def _trtllm_gen(tiled: TiledPart, busy: Number, units: int, constants: Constants) -> Launch:
+def _trtllm_gen(tiled: TiledPart, busy: Number, units: int, constants: Constants, cluster: int = CLUSTER) -> Launch:
     """trtllm-gen (cpp/tensorrt_llm/kernels/trtllmGenKernels/fmha/fmhaKernels.h, selectMlaGenerationKernel and
     computeNumCtas): up to 32 heads, or as long as each block has at most 1024 keys, a low-latency kernel with keys as
     rows (groups of 16 heads; values split over blocks while the chip has room); else 64 heads a block, or 128 on a
@@ -152,20 +153,26 @@ def _trtllm_gen(tiled: TiledPart, busy: Number, units: int, constants: Constants
     # Keys are the operand that streams from shared memory: its width sets the pace, not the few rows.
     streamed = tiled.columns * element * (part.depth + part.width / shares) / 128 / constants.matrix_efficiency
     taken = tiled.key_bytes / constants.sm_bytes_per_clock * where(pair, 0.5, 1.0)
-    wide = busy * where(pair, 1.0, 0.5 + 0.5 / shares)
-    clocks = maximum(where(low, streamed, wide), taken) + where(low, constants.tile_clocks, 0.0)
-    clustered = low & (splits <= CLUSTER)
-    room = floor_div(CLUSTER_UNITS, splits) * GPCS
-    merging = where(
-        clustered & (blocks / splits <= room), where(splits > 1, constants.cluster_s, 0.0), _merging(splits, constants)
-    )
+    wide = maximum(busy * where(pair, 1.0, 0.5 + 0.5 / shares), taken)
+    clocks = where(low, streamed + constants.tile_clocks, wide)
+    fits = blocks / splits <= sum(floor_div(gpc, splits) for gpc in GPC_UNITS)
+    clustered = low & (splits > 1) & (splits <= cluster) & (fits | (shares > 1))
+    merging = where(clustered, constants.cluster_s, _merging(splits, constants))
     ends = where(low, constants.item_clocks, constants.cta_clocks)
     l2 = batch * keys * (tiled.key_bytes / tiled.columns) * groups * shares
-    return Launch(blocks, ceil_div(keys, splits * tiled.columns), clocks, ends, splits, merging, l2)
+    tiles = where(low, STEP_TILES * ceil_div(keys, splits * STEP_KEYS), ceil_div(keys, splits * tiled.columns))
+    turns = where(clustered & ~fits, 2, 1)
+    return Launch(blocks, tiles * turns, clocks, ends * turns, splits, merging, l2)
+
+
+def _trtllm_gen_apart(tiled: TiledPart, busy: Number, units: int, constants: Constants) -> Launch:
+    """FlashInfer's build has no kernels that merge within clusters for values of 512 (fmhaKernels.cuh)."""
+    return _trtllm_gen(tiled, busy, units, constants, cluster=1)
 
 
 STYLES: dict[str, Callable[[TiledPart, Number, int, Constants], Launch]] = {
     "mla-fa3": _fa3, "mla-flash": _flash_mla, "mla-fmha": _fmha_v2, "mla-gen": _trtllm_gen,
+    "mla-gen-apart": _trtllm_gen_apart,
 }  # fmt: skip
 """How a kernel cuts items, by the name of the schedule."""
 

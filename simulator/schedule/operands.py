@@ -29,8 +29,8 @@ def operand_clocks(tiled: TiledPart, matrix: Number, hardware: Hardware, constan
     return matrix * where(ceil_to(row, int(constants.alignment_bytes)) > row, constants.unaligned_matrix, 1.0)
 
 
-THRASHING = 4.0
-"""How soon keys that are read over and over in turn drop out of a cache that they exceed: from a quarter more than its
+THRASHING = 8.0
+"""How soon keys that are read over and over in turn drop out of a cache that they exceed: from a seventh more than its
 size on, all of them (least recently used ones go first)."""
 
 SCATTERED = 0.75
@@ -45,13 +45,18 @@ def residents(tiled: TiledPart, constants: Constants) -> Number:
     return where(tiled.warps > 0, constants.resident * WARPS / maximum(tiled.warps, 1), constants.resident)
 
 
-def reread_bytes(tiled: TiledPart, hardware: Hardware, constants: Constants) -> Number:
-    """Bytes of keys that are read from memory again where blocks that run together are of different sequences and
-    heads: those that no such block shares, if the keys of the whole call exceed the L2."""
+def dropped_share(tiled: TiledPart, hardware: Hardware) -> Number:
+    """Share of the keys that the L2 drops before they are read again, where blocks that run together are of different
+    sequences and heads: all, if the keys of the whole call exceed it."""
     part = tiled.part
     keys = maximum(part.batch * part.kv_heads * part.keys * key_bytes(part), 1)
-    missed = clip(THRASHING * (1 - (hardware.l2_bytes or 0.0) / keys), 0, 1)
+    return tiled.spread * clip(THRASHING * (1 - (hardware.l2_bytes or 0.0) / keys), 0, 1)
+
+
+def reread_bytes(tiled: TiledPart, hardware: Hardware, constants: Constants) -> Number:
+    """Bytes of keys that are read from memory again: those that the L2 drops and no block that runs beside shares."""
+    part = tiled.part
     together = hardware.sm_count * residents(tiled, constants) / part.batch
     sharing = maximum(minimum(together, part.heads / part.kv_heads) * maximum(together / part.heads, 1), 1)
-    again = maximum(tiled.counts.l2_bytes - tiled.counts.hbm_bytes, 0) * missed / sharing
-    return tiled.spread * again / SCATTERED
+    again = maximum(tiled.counts.l2_bytes - tiled.counts.hbm_bytes, 0) / sharing
+    return dropped_share(tiled, hardware) * again / SCATTERED

@@ -7,7 +7,7 @@ each other's waiting, but not what they load through it. All of them share the m
 
 from __future__ import annotations
 
-from ..algebra import Number, ceil_div, maximum, where
+from ..algebra import Number, ceil_div, maximum, minimum, where
 from ..calibration import Constants
 from ..config import Config
 from ..hardware import Hardware
@@ -50,17 +50,21 @@ def climb(
     loading = tiled.key_bytes / constants.sm_bytes_per_clock
     steps = (constants.tile_clocks + constants.query_clocks * tiled.rows) * (tiled.columns / USUAL_KEYS)
     memory, start, missed = _memory(tiled, plan, hardware, constants, cache)
-    tile = maximum(loading + steps + constants.miss_clocks * missed, clocks.matrix)
-    # Half of filling and draining is latency, half is in proportion to the rows of queries and results.
-    ends = constants.item_clocks * (0.5 + 0.5 * tiled.rows * (part.depth + part.width) / REFERENCE_TILE)
+    alone = loading + tiled.key_bytes / constants.block_bytes_per_clock
+    tile = maximum(alone + steps + constants.miss_clocks * missed, clocks.matrix)
+    # A share of filling and draining is in proportion to the rows of queries and results, the rest is latency.
+    share = constants.cta_proportional * (tiled.rows * (part.depth + part.width) / REFERENCE_TILE - 1)
+    ends = constants.item_clocks * (1 + share)
     item = ends + constants.split_clocks * plan.splitting + constants.window_clocks * plan.windowed
+    passed = constants.sequence_clocks * part.batch
+    item = item + 0.5 * passed * plan.searching
     work = plan.tiles_each * tile
     blocks = plan.items * plan.splits
     rounds = blocks / units
     held = maximum(rounds / plan.resident, 1)
     shared = where(plan.resident > 1, maximum(rounds, 1) * (plan.tiles_each * loading + constants.issue_clocks), 0)
-    first = (ends + tile) * second + start
-    search = constants.sequence_clocks * part.batch * second
+    first = (ends + minimum(plan.tiles_each, 1) * tile) * second + start
+    search = passed * (1 - plan.searching) * second
     walk.raise_to("bandwidth", memory, "bytes move at achieved, not peak, bandwidth")
     level = _together(held * work * second, shared * second, memory)
     walk.raise_to("unit_rate", level, "one compute unit takes in and works off its keys more slowly than HBM delivers")

@@ -69,7 +69,9 @@ def test_known_constants_are_found_again() -> None:
     truth = replace(Constants(), matrix_efficiency=0.7, cta_clocks=6000.0, tail=0.9)
     around = overhead.Overhead(5e-6, 2.0, 3.0, 50.0)
     noisy = one.seconds(truth, around) * np.exp(np.random.default_rng(1).normal(0, 0.02, len(one.rows)))
-    found, overheads = calibrate.solve(replace(truth, cta_clocks=0.0, tail=0.0), FREE, [replace(one, latency_s=noisy)], 0.01)
+    found, overheads = calibrate.solve(
+        replace(truth, cta_clocks=0.0, tail=0.0), FREE, [replace(one, latency_s=noisy)], 0.01
+    )
     assert found.cta_clocks == pytest.approx(truth.cta_clocks, rel=0.05)
     assert found.tail == pytest.approx(truth.tail, rel=0.1)
     assert overheads[one.key].fixed_s == pytest.approx(around.fixed_s, rel=0.05)
@@ -97,7 +99,7 @@ def test_ranges_hold_what_they_promise(count: int, seed: int) -> None:
     low, high = interval(regions, new)
     held = np.mean((measured >= low) & (measured <= high))
     assert held > 0.75
-    wide_low, wide_high = interval(regions, new, zero_shot=True)
+    wide_low, wide_high = interval(regions, new, 1.15)
     assert (wide_low < low).all()
     assert (wide_high > high).all()
     if len(regions) == 4:

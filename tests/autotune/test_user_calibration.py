@@ -38,28 +38,27 @@ def written(path: Path, table: Table, rows: np.ndarray[Any, Any]) -> Path:
 
 
 @installed
-@pytest.mark.parametrize(("framework", "source"), [
-    ("vllm", "vllm_flash_attn_fa2"), ("trtllm", "torch_flow"), ("sglang", "flashinfer"),
-])  # fmt: skip
-def test_thirty_rows_of_a_chip_never_seen(tmp_path: Path, framework: str, source: str) -> None:
+def test_thirty_rows_of_a_chip_never_seen(tmp_path: Path) -> None:
+    """The kernel is not named: FlashAttention-2, as vLLM runs it, is found."""
     table = next(
-        t for t in silicon.tables(["l40s"], [framework], ["context"])
-        if (t.kernel_source, t.dtype, t.kv_dtype) == (source, "bf16", "bf16")
-    )  # fmt: skip
+        t for t in silicon.tables(["l40s"], ["vllm"], ["context"]) if (t.dtype, t.kv_dtype) == ("bf16", "bf16")
+    )
     usable = np.flatnonzero(~table.excluded)
     seen = np.random.default_rng(0).choice(usable, ROWS, replace=False)
     chip = Hardware.load("l40s")
     path = written(tmp_path / "mine.csv", table, seen)
-    (fit,) = user_calibration.fit(user_calibration.tables(user_calibration.read_timings(path), chip), chip)
-    unseen = np.ones(len(table), np.bool_)
+    fits = user_calibration.fit(user_calibration.tables(user_calibration.read_timings(path), chip), chip)
+    unseen = ~table.excluded
     unseen[seen] = False
-    rest = sample(table, fit.implementation, chip, unseen & ~table.excluded, kernels=(fit.implementation,))
-    assert rest is not None
-    assert len(rest.rows) >= 4000
-    mean, _, p90 = errors(rest.latency_s / rest.seconds(fit.constants, fit.overhead))
+    ratios = []
+    for fit, rows in zip(fits, (unseen & (table.seq > 1), unseen & (table.seq == 1)), strict=True):
+        rest = sample(table, fit.implementation, chip, rows, kernels=(fit.implementation,))
+        assert rest is not None
+        ratios.append(rest.latency_s / rest.seconds(fit.constants, fit.overhead))
+    mean, _, p90 = errors(np.concatenate(ratios))
     assert mean <= 13
     assert p90 <= 28
-    own_mean, _, _ = errors(fit.ratios)
+    own_mean, _, _ = errors(fits[0].ratios)
     assert mean / 2.5 < own_mean < mean * 2.5, "what it says of itself is near what it is"
 
 

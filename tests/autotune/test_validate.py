@@ -123,7 +123,7 @@ def test_records_count_and_measure() -> None:
     latency = np.array([predicted, predicted / 1.1, predicted / 0.8, 0.99 * floor, 0.5 * floor])
     excluded = np.array([False, False, False, False, True])
     (checked,) = validate.check([made(CONTEXT[:1] * 5, latency_s=latency, split=split, excluded=excluded)])
-    first, second = accuracy.records([checked])
+    first, second = accuracy.records(accuracy.pieces([checked]))
     assert set(first) >= FIELDS
     assert (first["split"], first["rows"], first["bound_violations"]) == ("calibration", 1, 0)
     assert first["mape"] == pytest.approx(0, abs=1e-9)
@@ -133,8 +133,8 @@ def test_records_count_and_measure() -> None:
     assert second["mape"] == pytest.approx(np.mean(errors))
     assert second["median"] == pytest.approx(20)
     assert second["signed_median"] == pytest.approx(10)
-    assert accuracy.records([checked], splits=["zero-shot"]) == []
-    (coarse,) = accuracy.records([checked, checked], accuracy.COARSE, ["held-out"])
+    assert accuracy.records(accuracy.pieces([checked]), splits=["zero-shot"]) == []
+    (coarse,) = accuracy.records(accuracy.pieces([checked, checked]), accuracy.COARSE, ["held-out"])
     assert (coarse["rows"], coarse["excluded"]) == (6, 2)
     assert coarse["mape"] == pytest.approx(second["mape"])
 
@@ -145,7 +145,7 @@ def test_excluded_rows_are_told_by_rule() -> None:
         split=np.array([0, 1], dtype=np.uint8),
     )  # fmt: skip
     (checked,) = validate.check([silicon.exclude(table, silicon.known_bad())])
-    records = accuracy.records([checked])
+    records = accuracy.records(accuracy.pieces([checked]))
     assert [r["reasons"] for r in records] == [{"trtllm-blackwell-encoder-72-fallback": 1}] * 2
     assert [(r["rows"], r["mape"]) for r in records] == [(0, None)] * 2
 
