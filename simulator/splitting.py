@@ -26,6 +26,7 @@ class SplitPlan:
     kernel. windowed: 1 where a window cuts keys off. padding: bytes from memory of keys that no query attends to (tiles
     loaded whole, however few of their keys exist). prepared: 1 where other kernels must ready the operands first.
     searching: 1 where every block passes over the batch until it finds its sequence, 0 where that is planned once.
+    merging: rows of 128 columns that a block merges by itself, whether its item is split or only might have been.
     """
 
     items: Number
@@ -38,6 +39,7 @@ class SplitPlan:
     padding: Number = 0
     prepared: Number = 0
     searching: Number = 0
+    merging: Number = 0
 
 
 def fill(items: Number, tiles: Number, units: int, most: int) -> Number:

@@ -11,6 +11,7 @@ from .table import Table
 
 _FA2, _FA3 = ("fa2", "fa2-split-kv"), ("fa3", "fa3-split-kv")
 _FMHA = ("trtllm-fmha", "trtllm-fmha-small", "trtllm-fmha-large")
+_GENERATED = ("trtllm-gen-decode", "trtllm-gen-decode-wide")
 _FUSED, _FLASHINFER = ("trtllm-gen", "cudnn", "fa2", "fa3", "fa4"), ("flashinfer-decode",)
 
 _PREFILL: dict[str, tuple[str, ...]] = {
@@ -19,11 +20,12 @@ _PREFILL: dict[str, tuple[str, ...]] = {
     "flash_attention": ("fa3-paged",),
     "vllm_flash_attn_fa3": ("fa3-vllm-paged", "fa3-vllm-paged-spilled"), "vllm_vit_flash_attn_fa3": ("fa3-vllm",),
     "flash_attention_v3": ("fa3-ragged",),
-    "vllm_flash_attn_fa4": ("fa4", "fa4-hopper", "fa4-split-kv-graph"), "vllm_vit_flash_attn_fa4": ("fa4-vllm",), "flash_attention_v4": ("fa4",),
+    "vllm_flash_attn_fa4": ("fa4", "fa4-hopper", "fa4-split-kv-graph"),
+    "vllm_vit_flash_attn_fa4": ("fa4-vllm",), "flash_attention_v4": ("fa4",),
     "triton": ("sglang-triton", "sglang-triton-unequal"), "vllm_triton_attn": ("vllm-triton", "vllm-triton-decode"),
     **dict.fromkeys(("flashinfer", "vllm_flashinfer_fiprefill"), ("flashinfer-cutlass", "flashinfer-prefill")),
-    "vllm_flashinfer_fidecode": _FLASHINFER, "vllm_flashinfer_trtllmdecode": ("trtllm-gen-decode",),
-    **dict.fromkeys(("vllm_flashinfer", "vllm_flashinfer_trtllmprefill"), ("trtllm-gen-vllm", "trtllm-gen-decode")),
+    "vllm_flashinfer_fidecode": _FLASHINFER, "vllm_flashinfer_trtllmdecode": _GENERATED,
+    **dict.fromkeys(("vllm_flashinfer", "vllm_flashinfer_trtllmprefill"), ("trtllm-gen-vllm", *_GENERATED)),
     "torch_flow": (*_FMHA, *_FUSED),
     **dict.fromkeys(("default", "trtllm_mha", "trtllm_mla"), _FUSED),
     "torch_flow_flashinfer": ("trtllm-gen-flashinfer",),
@@ -37,7 +39,7 @@ _DECODE: dict[str, tuple[str, ...]] = {
     "vllm_triton_attn": ("vllm-triton-decode",),
     "torch_flow": ("trtllm-gen-dispatched", "trtllm-xqa", "trtllm-mmha"),
     **dict.fromkeys(("torch_flow_flashinfer", "trtllm_mha", "vllm_flashinfer", "vllm_flashinfer_trtllmdecode"),
-                    ("trtllm-gen-decode",)),
+                    _GENERATED),
     **dict.fromkeys(("flashinfer", "vllm_flashinfer_fidecode"), ("flashinfer-decode-lanes", *_FLASHINFER)),
 }  # fmt: skip
 _SPARSE_PREFILL: dict[str, tuple[str, ...]] = {
@@ -60,7 +62,7 @@ KERNELS: dict[str, dict[str, tuple[str, ...]]] = {
     "decode": _DECODE,
     "mla-context": {
         "default": ("trtllm-mla",), "trtllm_mla": ("trtllm-mla",), "flash_attention": ("fa3-mla",),
-        "triton": ("triton-flash",),
+        "triton": ("sglang-triton-latent",),
     },
     **dict.fromkeys(("dsa-context", "dsa-context-reuse"), _SPARSE_PREFILL),
     "dsa-context-dense": dict.fromkeys(("sglang_dsa_dense_mha_fa3", "sglang_dsa_dense_mha_trtllm_ragged"),
@@ -72,7 +74,7 @@ KERNELS: dict[str, dict[str, tuple[str, ...]]] = {
     "dsa-attend": {"flash_mla_sparse_fwd": ("flash-mla-sparse",)},
     "mla-decode": {
         "default": ("trtllm-gen-mla", "flash-mla", "fmha-v2-mla"), "trtllm_mla": ("flashinfer-gen-mla",),
-        "flash_attention": ("fa3-mla-split-kv",), "triton": ("triton-decode",),
+        "flash_attention": ("fa3-mla-split-kv",), "triton": ("sglang-triton-decode-latent", "sglang-triton-decode-lone-latent"),
     },
     "gdn-chunk": {
         "chunk_gated_delta_rule": ("fla-gdn-fused",), "trtllm/chunk_gated_delta_rule": ("fla-gdn",),

@@ -48,7 +48,9 @@ class Constants:
     item_clocks: latency of one split-KV work item (fill and drain).
     query_clocks: more of `tile_clocks` for each row of a split-KV query tile; both for 128 keys there.
     split_clocks, window_clocks: more of `item_clocks` in a kernel that may split, and where a window cuts keys off.
-    issue_clocks: clocks that a split-KV block keeps its compute unit from others that share it.
+    merge_clocks: clocks for each row of 128 columns that a split-KV block merges by itself.
+    issue_clocks: clocks that a split-KV block keeps its compute unit from others that share it; row_issue_clocks: more
+    of them for each row of 128 columns of its query tile.
     sequence_clocks: clocks in which a unit's scheduler passes over one sequence of the batch in search of work.
     miss_clocks: more of `tile_clocks` where the keys lie in memory, not in the L2, of a tile of any size.
     cached: share of the L2 that buffers which are read over and over can hold.
@@ -67,22 +69,23 @@ class Constants:
     state_passes: times that the state of a sequence is read and written.
     select_clocks, score_clocks, short_clocks: a selection from a row of scores: clocks of the row, of one score, and of
     a row without a choice.
-    score_share: of the chip's memory that the scores of one call may take. score_passes: how often a selection reads them. scan_clocks: to look up a row among 1024.
+    score_share: of the chip's memory that the scores of one call may take. score_passes: how often a selection reads
+    them. scan_clocks: to look up a row among 1024.
     alone_share: time of a block alone on its compute unit, over that of one of two.
     empty_share: time of a tile of keys that are not there, over that of a full one. gather_passes: how often selected
     keys move through memory.
-    split_share: time of a block whose selection is split over idle units, over that of a whole one.
-    chain_s, chain_product_s: the small kernels of a layer (norms, rotary embedding), and those that quantise the operand
-    of a product. index_passes: how often index keys
-    move through memory to be laid out for the indexer.
+    split_share: least part of a block's time that is left when idle units share its selection.
+    chain_s, chain_product_s: the small kernels of a layer (norms, rotary embedding), and those that quantise the
+    operand of a product. index_passes: how often index keys move through memory to be laid out for the indexer.
     host_s, host_product_s, host_index_s, host_plan_s: time that the host needs to start a layer where no graph is
     replayed; for each product with quantised weights, for the indexer, to plan the kernels anew.
     kernels: kernels launched for one call.
     operand_rate: share of the shared-memory rate at which matrix operands are loaded and read; 0: never the limit.
     lone_exposed: further share that is not hidden where a work item has a single query tile of 128 rows or fewer, and
     so no other tile's matrix work beside its softmax.
-    unaligned_matrix, alignment_bytes: times that matrix work takes whose rows of head_dim are no multiple of so many
-    bytes (by default those that are swizzled over 32 bytes in shared memory: several rows then share a bank).
+    unaligned_matrix, alignment_bytes: times that matrix work and the ends of a query tile take where rows of head_dim
+    are no multiple of so many bytes (by default those that are swizzled over 32 bytes in shared memory: several rows
+    then share a bank).
     crowded_tile: times that a tile takes whose rows are shared by twice the warps that matrix instructions need.
     resident: work items (of four warps, where a tile states them) that share a compute unit.
     wait_clocks, wait_clocks_per_window: clocks that a key tile of one work item waits by itself, hidden behind the
@@ -112,6 +115,8 @@ class Constants:
     split_clocks: float = 0.0
     window_clocks: float = 0.0
     issue_clocks: float = 0.0
+    merge_clocks: float = 0.0
+    row_issue_clocks: float = 0.0
     sequence_clocks: float = 0.0
     miss_s: float = 0.0
     miss_clocks: float = 0.0

@@ -11,7 +11,7 @@ from typing import ClassVar
 from ..graph import Part
 from ..hardware import Hardware
 from ..tiling import Tile
-from . import Implementation
+from . import Implementation, largest
 
 
 class SparseLayer(Implementation):
@@ -26,7 +26,7 @@ class SparseLayer(Implementation):
     runs_as = "sparse"
     runs_on: ClassVar[frozenset[str]] = frozenset({"hopper", "blackwell"})
     rows: ClassVar[int] = 128
-    """Rows of heads that a token takes at least on Blackwell: 128 in FlashMLA, fewer in trtllm-gen."""
+    """Rows of heads that a token takes at least on Blackwell: 128 in FlashMLA, 16 in trtllm-gen."""
 
     def refuses(self, part: Part, hardware: Hardware, tile: Tile | None = None) -> str | None:
         if hardware.generation not in self.runs_on:
@@ -36,7 +36,11 @@ class SparseLayer(Implementation):
         return None
 
     def tiles(self, part: Part, hardware: Hardware) -> tuple[Tile, ...]:
-        return (Tile((64 if hardware.generation == "hopper" else self.rows,), (64,)),)
+        heads = largest(part.heads / part.kv_heads)
+        rows = (
+            64 if hardware.generation == "hopper" else next((r for r in (16, 32, 64) if self.rows <= r >= heads), 128)
+        )
+        return (Tile((rows,), (64,)),)
 
 
 IMPLEMENTATION = SparseLayer()

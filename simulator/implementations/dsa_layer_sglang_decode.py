@@ -10,7 +10,7 @@ class SglangDecode(SparseLayer):
     name = "dsa-layer-sglang-decode"
     title = "SGLang, a layer of DeepSeek sparse attention, decoding"
     source = "sgl-project/sglang, python/sglang/srt/layers/attention/dsa"
-    rows = 64
+    rows = 16
 
 
 IMPLEMENTATION = SglangDecode()

@@ -10,7 +10,7 @@ class SglangGen(SparseLayer):
     title = "SGLang, a layer of DeepSeek sparse attention on trtllm-gen"
     source = "sgl-project/sglang, python/sglang/srt/layers/attention/dsa"
     runs_on = frozenset({"blackwell"})
-    rows = 64
+    rows = 16
 
 
 IMPLEMENTATION = SglangGen()

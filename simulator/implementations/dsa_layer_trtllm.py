@@ -9,7 +9,7 @@ class Trtllm(SparseLayer):
     name = "dsa-layer-trtllm"
     title = "TensorRT-LLM, a layer of DeepSeek sparse attention"
     source = "NVIDIA/TensorRT-LLM, tensorrt_llm/_torch/attention_backend/sparse/dsa.py"
-    rows = 64
+    rows = 16
 
 
 IMPLEMENTATION = Trtllm()

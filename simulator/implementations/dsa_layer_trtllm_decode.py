@@ -9,7 +9,7 @@ class TrtllmDecode(SparseLayer):
     name = "dsa-layer-trtllm-decode"
     title = "TensorRT-LLM, a layer of DeepSeek sparse attention, decoding"
     source = "NVIDIA/TensorRT-LLM, tensorrt_llm/_torch/attention_backend/sparse/dsa.py"
-    rows = 64
+    rows = 16
 
 
 IMPLEMENTATION = TrtllmDecode()

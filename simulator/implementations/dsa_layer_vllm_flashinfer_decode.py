@@ -9,7 +9,7 @@ class VllmFlashInferDecode(SparseLayer):
     name = "dsa-layer-vllm-flashinfer-decode"
     title = "vLLM, a layer of DeepSeek sparse attention on FlashInfer, decoding"
     source = "vllm-project/vllm, vllm/v1/attention/backends/mla/flashinfer_mla_sparse.py"
-    rows = 64
+    rows = 16
 
 
 IMPLEMENTATION = VllmFlashInferDecode()

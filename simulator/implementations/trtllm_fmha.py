@@ -16,6 +16,7 @@ from ..tiling import FlashTile, Tile
 from . import BANDS, Implementation, largest
 
 ROW_BITS = 1024
+SHORT_SEQUENCE = 64
 
 
 class TrtllmFmha(Implementation):
@@ -42,9 +43,20 @@ class TrtllmFmha(Implementation):
     def tiles(self, part: Part, hardware: Hardware) -> tuple[Tile, ...]:
         bits = int(DTYPE_BITS[part.dtype])
         if hardware.generation != "hopper":
-            return (Tile((64,), (32 if largest(part.depth) > 32 else 64,)),)
+            return (Tile(*self.before_hopper(part, hardware, bits)),)
         d, width = (int(ceil_to(int(largest(n)), ROW_BITS // bits)) for n in (part.depth, part.width))
         return (FlashTile((128,), (self.keys[bits < 16],), head_dim=d, v_dim=width),)
+
+    def before_hopper(self, part: Part, hardware: Hardware, bits: int) -> tuple[tuple[int], tuple[int]]:
+        """Queries and keys of a tile of the mma.sync kernels (fmhaRunner.cpp, setupLaunchParams). With the shared
+        memory of compute capability 8.0 key tiles are long (tiled_ kernels) but for short sequences."""
+        d = largest(part.depth)
+        if bits < 16:
+            return ((128,), (128,)) if d <= 64 else ((64,), (32,))
+        long = hardware.target == "sm_80" and largest(part.keys) > SHORT_SEQUENCE
+        if long or d >= 256:
+            return ((128,), (128,)) if d <= 64 else ((64,), (128,))
+        return (64,), (64 if d <= 32 else 32 if d <= 128 else 16,)
 
 
 IMPLEMENTATION = TrtllmFmha()

@@ -6,13 +6,7 @@ It leaves more than so many query heads a kv head to `trtllm-mmha` (xqaDispatche
 
 from __future__ import annotations
 
-from ..graph import Part
-from ..hardware import Hardware
-from ..tiling import Tile
-from . import largest
 from .trtllm_gen_decode import TrtllmGenDecode
-
-MOST_HEADS = 32
 
 
 class TrtllmGenDispatched(TrtllmGenDecode):
@@ -21,12 +15,6 @@ class TrtllmGenDispatched(TrtllmGenDecode):
     source = "NVIDIA/TensorRT-LLM, cpp/tensorrt_llm/kernels/xqaDispatcher.cpp"
     calibration = "trtllm-gen-decode"
     offered = False
-
-    def refuses_more(self, part: Part, hardware: Hardware, tile: Tile | None) -> str | None:
-        group = int(largest(part.heads / part.kv_heads))
-        if group > MOST_HEADS:
-            return f"{self.name} takes up to {MOST_HEADS} query heads a kv head, not {group}"
-        return super().refuses_more(part, hardware, tile)
 
 
 IMPLEMENTATION = TrtllmGenDispatched()

@@ -15,7 +15,7 @@ from ..calibration import Constants
 from ..hardware import Hardware
 from ..tiling import TiledPart
 from . import Walk
-from .operands import ROWS, operand_clocks, reread_bytes, residents
+from .operands import ROWS, dropped_share, operand_clocks, reread_bytes, residents, unaligned
 from .residency import ROWS_A_WARP, Residency
 from .waves import filled
 
@@ -83,7 +83,7 @@ def end_clocks(tiled: TiledPart, constants: Constants) -> Number:
     stored (the prototype study of the public tables needs both parts)."""
     share = tiled.rows * (tiled.part.depth + tiled.part.width) / REFERENCE_TILE
     proportional = constants.cta_proportional
-    ends = constants.cta_clocks * (1 - proportional + proportional * share)
+    ends = constants.cta_clocks * (1 - proportional + proportional * share) * unaligned(tiled, constants)
     return ends + constants.gather_clocks * tiled.gathered
 
 

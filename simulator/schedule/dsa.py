@@ -79,7 +79,8 @@ def _climb_select(walk: Walk, tiled: TiledPart, hardware: Hardware, constants: C
     cut = (one_call < rows) & (part.tokens > 1)
     lookup = where(cut, constants.scan_clocks * (1 + one_call / SEARCHED), 0.0)
     row = (constants.select_clocks + constants.score_clocks * length) * (1 - short) + constants.short_clocks * short
-    longest = constants.select_clocks + constants.score_clocks * part.keys
+    selecting = constants.select_clocks + constants.score_clocks * part.keys
+    longest = where(part.keys > part.selected, selecting, constants.short_clocks)
     waves = rows / (units * RESIDENT)
     rounds = waves + constants.tail * (ceil_div(rows, units * RESIDENT) - waves)
     crowded = where(rows <= units, constants.alone_share, 1.0)
@@ -113,13 +114,13 @@ def _climb_sparse(walk: Walk, tiled: TiledPart, hardware: Hardware, constants: C
     blocks = summary.query_tiles * tiled.instances
     places = ceil_div(part.selected, tiled.columns)
     visited = summary.visited / maximum(summary.query_tiles, 1)
-    busy = (clocks.busy(constants) - constants.tile_clocks) / together + constants.tile_clocks
+    busy = clocks.busy(constants) / together
     walked = visited + (places - visited) * constants.empty_share
     block = walked * busy + constants.cta_clocks
     walk.raise_to("rate", blocks / units * visited * busy * second, "compute units work off the selected keys")
     waves = blocks / units
     last = constants.tail * (ceil_div(blocks, units) - waves)
-    rounds = where(waves > 1, waves + last, constants.split_share)
+    rounds = where(waves > 1, waves + last, maximum(constants.split_share, waves))
     walk.raise_to("waves", rounds * block * second, "empty places are walked too; the last round is not full")
     memory = memory_time(tiled, hardware, "cold")
     walk.raise_to("bandwidth", (walk.level * walk.level + memory * memory) ** 0.5, "gathered keys and results move")
@@ -153,8 +154,8 @@ def _climb_gemm(walk: Walk, tiled: TiledPart, hardware: Hardware, constants: Con
 
 
 def _climb_chain(walk: Walk, tiled: TiledPart, hardware: Hardware, constants: Constants) -> bool:
-    """The kernels between the products, too small to be more than latency, and what they move. The part counts quantised
-    products as vector work."""
+    """The kernels between the products, too small to be more than latency, and what they move. The part counts
+    quantised products as vector work."""
     seconds = constants.chain_s + tiled.counts.vector * constants.chain_product_s
     walk.raise_to("chain", seconds, "norms, rotary embedding, quantisation: one small kernel after another")
     walk.add("chain", memory_time(tiled, hardware, "cold"), "and what they read and write")

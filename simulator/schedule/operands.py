@@ -25,15 +25,21 @@ def operand_clocks(tiled: TiledPart, matrix: Number, hardware: Hardware, constan
         keys = tiled.columns * (part.depth + part.width) * element
         moved = (ceil_div(tiled.rows, ROWS) + 1) * keys + tiled.rows * part.depth * element
         matrix = maximum(matrix, moved / (hardware.smem_bytes_per_clock_per_sm * constants.operand_rate))
-    row = part.depth * element
-    return matrix * where(ceil_to(row, int(constants.alignment_bytes)) > row, constants.unaligned_matrix, 1.0)
+    return matrix * unaligned(tiled, constants)
+
+
+def unaligned(tiled: TiledPart, constants: Constants) -> Number:
+    """Times that work takes for rows of head_dim that do not start where their loads would: of a tile, and of the ends
+    of a query tile."""
+    row = tiled.part.depth * (DTYPE_BITS[tiled.part.dtype] / 8)
+    return where(ceil_to(row, int(constants.alignment_bytes)) > row, constants.unaligned_matrix, 1.0)
 
 
 THRASHING = 8.0
 """How soon keys that are read over and over in turn drop out of a cache that they exceed: from a seventh more than its
 size on, all of them (least recently used ones go first)."""
 
-SCATTERED = 0.75
+SCATTERED = 0.85
 """Of the bandwidth that kernels which read in order achieve, the share of blocks that read different sequences and
 heads (SGLang's encoder kernel on an L40S, calibration rows whose keys exceed the L2)."""
 WARPS = 4

@@ -62,7 +62,8 @@ def climb(
     blocks = plan.items * plan.splits
     rounds = blocks / units
     held = maximum(rounds / plan.resident, 1)
-    shared = where(plan.resident > 1, maximum(rounds, 1) * (plan.tiles_each * loading + constants.issue_clocks), 0)
+    issue = constants.issue_clocks + constants.row_issue_clocks * tiled.rows * (part.depth + part.width) / 256
+    shared = where(plan.resident > 1, maximum(rounds, 1) * (plan.tiles_each * loading + issue), 0)
     first = (ends + minimum(plan.tiles_each, 1) * tile) * second + start
     search = passed * (1 - plan.searching) * second
     walk.raise_to("bandwidth", memory, "bytes move at achieved, not peak, bandwidth")
@@ -75,6 +76,7 @@ def climb(
     walk.raise_to("waves", level, "the last round of work items does not fill the chip")
     combine = constants.combine_block_clocks * plan.splitting * plan.combine_blocks / units * second
     merged = where(plan.splits > 1, constants.combine_s + constants.combine_per_split_s * plan.splits, 0.0)
+    merged = merged + constants.merge_clocks * plan.merging * second
     walk.add("combine", combine + merged, "partial results of the splits are read again and merged")
     walk.add("prepare", constants.prepare_s * plan.prepared, "kernels before it ready operands of this shape")
     return True

@@ -1,4 +1,4 @@
-"""Tiles as FlashAttention lays them out, counted one by one: rows packed without gaps, key tiles that follow windows."""
+"""Tiles as FlashAttention lays them out, counted one by one: rows packed without gaps, keys that follow windows."""
 
 from __future__ import annotations
 

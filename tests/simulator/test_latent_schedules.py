@@ -68,6 +68,22 @@ def test_trtllm_gens_blocks(batch: int, heads: int, keys: int, blocks: int, spli
     assert (float(launch.blocks), float(launch.splits)) == (blocks, splits)
 
 
+@pytest.mark.parametrize(
+    ("batch", "splits", "turns"),
+    [
+        (2, 8, 1),  # 8 clusters of 8 blocks lie side by side
+        (4, 8, 2),  # 16 do not, with the values over four blocks
+        (16, 8, 1),  # nor here, but whole values are then merged through memory
+    ],
+)
+def test_clusters_that_do_not_fit_take_turns(batch: int, splits: int, turns: int) -> None:
+    part, constants = tiled("mla", "b200", "trtllm-gen-mla", batch=batch, heads=8, seq=1, kv_len=4096)
+    launch = mla.STYLES["mla-gen"](part, 1000.0, 148, constants)
+    apart = mla.STYLES["mla-gen-apart"](part, 1000.0, 148, constants)
+    assert (float(launch.splits), float(launch.tiles)) == (splits, turns * float(apart.tiles))
+    assert (float(launch.merging) == float(apart.merging)) == (batch == 16)
+
+
 def test_flash_mla_shares_keys_evenly() -> None:
     """Many sequences leave no last wave: 200 of them on 132 units take 200 / 132 of one, not two."""
     part, constants = tiled("mla", "h100", "flash-mla", batch=200, heads=64, seq=1, kv_len=65536)
