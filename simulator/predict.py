@@ -18,7 +18,7 @@ from .calibration import load as load_constants
 from .config import Config
 from .counts import Counts, counts
 from .errors import InputError
-from .graph import Graph
+from .graph import Graph, Part
 from .hardware import Hardware
 from .implementations import Implementation
 from .problem import Problem, nbytes
@@ -155,8 +155,18 @@ def _around(
     return Term("framework", known, f"{name}: launches, host work, passes over queries and new keys and values")
 
 
+def _pool(hardware: Hardware, choice: Choice, problem: Problem, main: Part) -> Sequence[Implementation]:
+    """What is considered where no implementation is asked for: all that are offered, or the framework's own."""
+    if choice.framework is not None:
+        names = overhead.kernels(choice.framework, hardware.generation, overhead.operation_of(problem))
+        own = [one for one in map(implementations.get, names) if not one.refuses(main, hardware, choice.tile)]
+        if own:
+            return own
+    return tuple(implementations.for_hardware(hardware))
+
+
 def candidates_for(
-    graph: Graph, hardware: Hardware, choice: Choice
+    graph: Graph, hardware: Hardware, choice: Choice, problem: Problem
 ) -> tuple[list[tuple[Implementation | None, Tile]], list[str]]:
     """Implementations that accept the main part, each with its tiles, and why the others refuse."""
     main = graph.main
@@ -169,7 +179,7 @@ def candidates_for(
             raise InputError(refusal)
         pool: Sequence[Implementation] = (asked,)
     else:
-        pool = tuple(implementations.for_hardware(hardware))
+        pool = _pool(hardware, choice, problem, main)
     accepted: list[tuple[Implementation | None, Tile]] = []
     refusals = []
     for implementation in pool:
@@ -201,7 +211,7 @@ def evaluate(variant: Variant, problem: Problem, hardware: Hardware, choice: Cho
     projections = variant.projections(problem)
     extra = _projection_counts(problem, projections) if choice.layer else None
     whole = useful if extra is None else useful + extra
-    accepted, refusals = candidates_for(graph, hardware, choice)
+    accepted, refusals = candidates_for(graph, hardware, choice, problem)
     evaluated = []
     if not accepted:
         accepted = [(None, choice.tile or default_tile())]

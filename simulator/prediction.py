@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from .bounds import Bound
-from .calibration import confidence, expected
+from .calibration import confidence, expected, interval, overhead, widening
 from .counts import Counts
 from .hardware import Hardware
 from .predict import Candidate, Choice, Evaluation, evaluate
@@ -138,6 +138,11 @@ class Prediction:
         if time is None or tiles is None:
             return None
         low, high = expected(constants, self.hardware.name, time)
+        kernel = self.chosen.implementation
+        if self.choice.framework is not None and kernel is not None:
+            known = overhead.nearest(self.choice.framework, self.hardware, kernel.name, self.prepared)
+            if known is not None and known.intervals:
+                low, high = interval(known.intervals, time, widening(constants, self.hardware.name))
         return max(tiles, float(low)), float(high)
 
     @property

@@ -74,7 +74,8 @@ KERNELS: dict[str, dict[str, tuple[str, ...]]] = {
     "dsa-attend": {"flash_mla_sparse_fwd": ("flash-mla-sparse",)},
     "mla-decode": {
         "default": ("trtllm-gen-mla", "flash-mla", "fmha-v2-mla"), "trtllm_mla": ("flashinfer-gen-mla",),
-        "flash_attention": ("fa3-mla-split-kv",), "triton": ("sglang-triton-decode-latent", "sglang-triton-decode-lone-latent"),
+        "flash_attention": ("fa3-mla-split-kv",),
+        "triton": ("sglang-triton-decode-latent", "sglang-triton-decode-lone-latent"),
     },
     "gdn-chunk": {
         "chunk_gated_delta_rule": ("fla-gdn-fused",), "trtllm/chunk_gated_delta_rule": ("fla-gdn",),

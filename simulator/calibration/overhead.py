@@ -110,11 +110,9 @@ def load(
 
     Raises InputError for a file with an unknown or unsourced constant.
     """
-    versions = sorted((p.name for p in FOLDER.glob(f"{framework}-*")), reverse=True)
     wanted = f"{framework}-{version}"
-    names = [wanted] * (wanted in versions) + [name for name in versions if name != wanted]
     for kind in (generation, *NEIGHBOURS.get(generation, ())):
-        for name in names:
+        for name in _versions(framework, version):
             operations = _read(FOLDER / name / f"{kind}.toml").get(operation)
             if operations:
                 found, same = _nearest(operations, implementation, suffix)
@@ -136,11 +134,31 @@ def find(name: str) -> tuple[str, str]:
     return framework, version
 
 
+def nearest(
+    framework: tuple[str, str], hardware: Hardware, implementation: str, problem: Problem
+) -> Overhead | None:  # fmt: skip
+    """The overhead of a framework's call of a problem, or the nearest that is known (see `load`)."""
+    suffix = suffix_of(problem.dtype, problem.kv_dtype)
+    return load(*framework, hardware.generation, operation_of(problem), implementation, suffix)
+
+
 def of_call(framework: tuple[str, str], hardware: Hardware, implementation: str, problem: Problem) -> Number | None:
     """Seconds that a framework adds to a call, None where nothing is known of its kind (see `operation_of`)."""
-    suffix = suffix_of(problem.dtype, problem.kv_dtype)
-    known = load(*framework, hardware.generation, operation_of(problem), implementation, suffix)
+    known = nearest(framework, hardware, implementation, problem)
     return None if known is None else of_problem(known, problem, hardware, framework[0])
+
+
+def kernels(framework: tuple[str, str], generation: str, operation: str) -> tuple[str, ...]:
+    """Names of the kernels that a framework (this version, else another) is known to run on a generation."""
+    files = (_read(FOLDER / name / f"{generation}.toml").get(operation) for name in _versions(*framework))
+    return tuple(next(filter(None, files), {}))
+
+
+def _versions(framework: str, version: str) -> list[str]:
+    """Folders of a framework, the asked version first, then the newest."""
+    known = sorted((p.name for p in FOLDER.glob(f"{framework}-*")), reverse=True)
+    wanted = f"{framework}-{version}"
+    return [wanted] * (wanted in known) + [name for name in known if name != wanted]
 
 
 def of_problem(known: Overhead, problem: Problem, hardware: Hardware, framework: str = "") -> Number:

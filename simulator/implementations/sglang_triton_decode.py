@@ -9,6 +9,8 @@ more, whatever their number (public tables).
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from ..algebra import Number, ceil_div, ceil_to, floor_div, log2, maximum, minimum, where
 from ..graph import Part
 from ..hardware import Hardware
@@ -31,6 +33,8 @@ class SglangTritonDecode(SplitKV):
     head_dims = (16, 576)
     mask_kinds = BANDS
     offered = False
+    most: ClassVar[int] = MOST
+    """Splits of a sequence."""
 
     def tiles(self, part: Part, hardware: Hardware) -> tuple[Tile, ...]:
         return (Tile((HEADS,), (STEP,)),)
@@ -46,7 +50,7 @@ class SglangTritonDecode(SplitKV):
         keys: Number = part.keys if left is None else minimum(part.keys, left + 1)
         items = part.batch * ceil_div(part.heads, minimum(HEADS, part.heads / part.kv_heads))
         units = floor_div(hardware.sm_count * maximum(log2(maximum(keys, 2 * STEP) / (2 * STEP)), 1), 1)
-        wanted = minimum(ceil_div(units, items), MOST)
+        wanted = minimum(ceil_div(units, items), self.most)
         each = ceil_to(ceil_div(keys, ceil_div(keys, ceil_div(keys, wanted))), STEP)
         return SplitPlan(items, ceil_div(keys, each), ceil_div(each, tiled.columns), RESIDENT, splitting=1,
                          combine_blocks=part.batch * part.heads, windowed=windowed(part),

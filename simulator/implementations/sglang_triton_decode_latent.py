@@ -1,8 +1,8 @@
 """SGLang's Triton decode kernel over latents (absorbed: 576 and 512), tiles of 16 heads and 32 keys.
 
-All blocks that there may be splits for are launched, and load their queries before they find that they have no keys
-(_fwd_grouped_kernel_stage1). Sequences vary fastest along the grid: groups of heads of one sequence find its keys in
-the L2 only where they run at the same time.
+Up to 256 splits on chips of 129 to 256 units (triton_backend.py, _mla_decode_kv_splits_cap). Blocks for all of them are
+launched, and load their queries before they find that they have no keys (_fwd_grouped_kernel_stage1). Sequences vary
+fastest along the grid: groups of heads of one sequence find its keys in the L2 only where they run at the same time.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from ..hardware import Hardware
 from ..splitting import SplitPlan
 from ..tiling import Tile, TiledPart
 from . import SplitKV, largest
-from .sglang_triton_decode import HEADS, MOST, SglangTritonDecode
+from .sglang_triton_decode import HEADS, SglangTritonDecode
+
+LATENT_MOST = 256
 
 
 class SglangTritonDecodeLatent(SglangTritonDecode):
     name = "sglang-triton-decode-latent"
     title = "SGLang's Triton decode kernel over latents"
     head_dims = (576, 576)
+    most = LATENT_MOST
 
     def refuses_more(self, part: Part, hardware: Hardware, tile: Tile | None) -> str | None:
         if not part.shared_kv or largest(part.width) != 512:
@@ -35,7 +38,7 @@ class SglangTritonDecodeLatent(SglangTritonDecode):
         groups = ceil_div(part.heads / part.kv_heads, HEADS)
         together = clip(hardware.sm_count / part.batch, 1, groups)
         read = part.batch * part.keys * tiled.key_bytes / tiled.columns
-        return replace(plan, resident=1, prepared=0, combine_blocks=plan.items * MOST,
+        return replace(plan, resident=1, prepared=0, combine_blocks=plan.items * self.most,
                        padding=read * maximum(groups / together - 1, 0))  # fmt: skip
 
 

@@ -21,8 +21,8 @@ LEAST = 2 * STEP
 PAGE = 64
 """Keys of a page in the frameworks that run them."""
 ROWS = (8, 16, 32, 64, 128)
-MOST_HEADS = 32
-"""Query heads a kv head whose rows are the narrow side of a matrix instruction."""
+NARROW = 32
+"""Rows up to which they are the narrow side of a matrix instruction."""
 
 
 class TrtllmGenDecode(SplitKV):
@@ -35,13 +35,12 @@ class TrtllmGenDecode(SplitKV):
     mask_kinds = BANDS
 
     def refuses_more(self, part: Part, hardware: Hardware, tile: Tile | None) -> str | None:
-        if group(part) > MOST_HEADS:
-            return f"{self.name} takes up to {MOST_HEADS} query heads a kv head, not {group(part)}"
+        if rows(part) > NARROW:
+            return f"{self.name} takes up to {NARROW} queries and heads a kv head, not {rows(part)}"
         return super().refuses_more(part, hardware, tile)
 
     def tiles(self, part: Part, hardware: Hardware) -> tuple[Tile, ...]:
-        rows = largest(part.tokens) * largest(part.heads / part.kv_heads)
-        return (Tile((next((n for n in ROWS if rows <= n), ROWS[-1]),), (KEYS,)),)
+        return (Tile((next((n for n in ROWS if rows(part) <= n), ROWS[-1]),), (KEYS,)),)
 
     def plan(self, tiled: TiledPart, hardware: Hardware) -> SplitPlan:
         assert tiled.summary is not None
@@ -52,18 +51,14 @@ class TrtllmGenDecode(SplitKV):
         most = ceil_div(seen, LEAST)
         splits = minimum(most, maximum(floor_div(hardware.sm_count, items), 1))
         attended = part.keys if left is None else minimum(part.keys, left + 1)
-        idle = floor_div(hardware.sm_count, items)
-        sharing = clip(ceil_div(attended, KEYS), 1, maximum(idle, 1))
-        rows = minimum(tiled.rows, part.tokens * part.heads / part.kv_heads) * part.width / 128
         padding = part.batch * part.kv_heads * (ceil_to(attended, PAGE) - attended) * key_bytes(part)
         return SplitPlan(items, splits, ceil_div(tiled.summary.longest_row, splits), splitting=clip(splits - 1, 0, 1),
-                         combine_blocks=items * splits, windowed=where(cut > 0, 1, 0), padding=padding,
-                         merging=where(idle > 1, rows / sharing, 0))  # fmt: skip
+                         combine_blocks=items * splits, windowed=where(cut > 0, 1, 0), padding=padding)  # fmt: skip
 
 
-def group(part: Part) -> int:
-    """The most query heads a kv head."""
-    return int(largest(part.heads / part.kv_heads))
+def rows(part: Part) -> int:
+    """The most queries times heads a kv head."""
+    return int(largest(part.tokens) * largest(part.heads / part.kv_heads))
 
 
 IMPLEMENTATION = TrtllmGenDecode()

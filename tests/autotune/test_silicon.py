@@ -205,8 +205,9 @@ def test_every_mapped_row_is_sound_and_counted() -> None:
     for table in tables():
         sizes = {len(getattr(table, name)) for name in ("batch", "kv_len", "key", "split", "excluded", "latency_s")}
         assert sizes == {len(table)}
-        for name in ("batch", "heads", "kv_heads", "seq", "kv_len", "head_dim", "v_dim", "latency_s"):
+        for name in ("batch", "heads", "kv_heads", "seq", "kv_len", "head_dim", "v_dim"):
             assert getattr(table, name).min() > 0
+        assert (table.latency_s > 0)[~table.excluded].all()
         assert (table.heads % table.kv_heads == 0).all()
         assert (table.kv_len >= table.seq).all()
         assert int(table.excluded.sum()) == sum(table.reasons.values())

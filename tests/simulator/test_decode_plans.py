@@ -86,6 +86,7 @@ def test_one_head_a_block_is_split_where_units_idle() -> None:
     ("fa3-split-kv-sm80", "a100", 32, 8, 128, "bf16"), ("fa2-split-kv", "a100", 32, 8, 128, "bf16"),
     ("fa4-split-kv-graph", "h100", 8, 1, 512, "bf16"), ("trtllm-xqa", "h100", 64, 8, 128, "fp8_e4m3"),
     ("trtllm-mmha", "b200", 64, 1, 128, "bf16"), ("trtllm-gen-decode", "b200", 64, 8, 128, "fp8_e4m3"),
+    ("trtllm-gen-decode-wide", "b200", 64, 1, 256, "bf16"),
     ("sglang-triton-decode", "l40s", 32, 8, 64, "bf16"), ("sglang-triton-decode-lone", "b200", 8, 8, 256, "bf16"),
     ("vllm-triton-decode", "b200", 32, 8, 128, "fp8_e4m3"), ("flashinfer-decode", "b200", 32, 4, 128, "bf16"),
 ])  # fmt: skip
