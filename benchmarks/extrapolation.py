@@ -45,8 +45,8 @@ def main() -> None:
         usual = error(whole, [one for one in unseen if one.key in limits])
         worst = max(worst, beyond / usual)
         mark = "  beyond 1.5" if beyond > 1.5 * usual else ""
-        print(f"{chip:5s} {job.path.parent.name + '/' + job.path.stem:40s} all held-out rows {usual:5.1f} %, slowest quarter "
-              f"unseen {beyond:5.1f} %{mark}")  # fmt: skip
+        name = f"{job.path.parent.name}/{job.path.stem}"
+        print(f"{chip:5s} {name:40s} all held-out rows {usual:5.1f} %, slowest quarter unseen {beyond:5.1f} %{mark}")
     print(f"largest ratio {worst:.2f}")
 
 

@@ -29,10 +29,7 @@ _NUMBERS = frozenset((int, float, bool, np.ndarray, np.float64, np.bool_))
 
 def _any_symbol(*xs: Number) -> bool:
     # Of numbers the type tells at once; asking for an attribute that is missing is slow.
-    for x in xs:
-        if type(x) not in _NUMBERS and hasattr(x, "free_symbols"):
-            return True
-    return False
+    return any(type(x) not in _NUMBERS and hasattr(x, "free_symbols") for x in xs)
 
 
 def floor_div(a: Number, b: Number) -> Number:

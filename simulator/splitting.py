@@ -1,4 +1,5 @@
-"""How decode kernels share out their work: items of one query tile each, cut along the keys into splits.
+"""How kernels cut the keys of a query tile into splits where query tiles alone leave units idle: decode kernels, whose
+items are one query tile each, and FlashAttention's prefill.
 
 The rules are those of the libraries' host code; everything works on ints and on arrays of problems alike.
 """
@@ -10,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from .algebra import Number, ceil_div, clip, floor_div, maximum, minimum
+from .algebra import Number, ceil_div, clip, floor_div, maximum, minimum, where
 
+FEW_KEY_TILES = 4
 MAX_SPLITS = 128
 """FlashAttention's limit (csrc/flash_attn/flash_api.cpp); planners of other libraries stay below it too."""
 
@@ -76,3 +78,24 @@ def flash_varlen_splits(items: Number, heads: Number, tiles: Number, units: int,
     sequence is run for, packed ones together."""
     each = ceil_div(items * tiles * 1.1 * heads, units)
     return clip(ceil_div(tiles, each), 1, most)
+
+
+def filling_splits(query_tiles: Number, longest_row: Number, units: int) -> tuple[Number, Number]:
+    """FlashAttention-4's rule: as many splits as all query tiles of the call leave room for on idle units, at most one
+    a key tile (flash_attn/cute/interface.py, num_splits_heuristic)."""
+    most = minimum(minimum(floor_div(units, query_tiles), MAX_SPLITS), longest_row)
+    splits = where(longest_row > FEW_KEY_TILES, maximum(most, 1), 1)
+    return splits, where(splits > 1, 1, 0)
+
+
+def ragged_splits(
+    query_tiles: Number, instances: Number, batch: Number, longest_row: Number, key_tiles: Number, units: int
+) -> tuple[Number, Number]:
+    """FlashAttention-3's rule for ragged batches: splits of each query tile, and whether the kernel runs with its
+    merging pass (1 or 0), which the host decides as if one sequence were alone (hopper/flash_api.cpp, get_num_splits).
+
+    query_tiles, longest_row: of one sequence and kv head; instances: of those.
+    """
+    heads = instances / batch
+    most = flash_splits(heads * query_tiles, longest_row, units, MAX_SPLITS, uneven=True)
+    return flash_varlen_splits(query_tiles * batch, heads, key_tiles, units, most), where(most > 1, 1, 0)

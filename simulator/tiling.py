@@ -23,8 +23,7 @@ from .graph import Graph, Part
 from .hardware import Hardware
 from .masks import TileSummary
 from .problem import DTYPE_BITS, nbytes, output_dtype
-from .splits import filling_splits, ragged_splits
-from .splitting import SplitPlan
+from .splitting import SplitPlan, filling_splits, ragged_splits
 
 MASK_VECTOR_FLOPS = 2
 """A masked pair costs a comparison and a select on the vector lanes."""

@@ -81,7 +81,10 @@ def command(
     found = _silicon.validated(
         names("--chip", chip), names("--framework", framework), names("--op", op), names("--split", split), form
     )
-    rendered = {"json": lambda: json.dumps(found.records, indent=1), "md": lambda: _silicon.md(found)}
-    write_output(rendered.get(form, lambda: _silicon.table(found))(), output)
+    if form == "json":
+        text = json.dumps(found.records, indent=1)
+    else:
+        text = _silicon.md(found) if form == "md" else _silicon.table(found)
+    write_output(text, output)
     if picture is not None:
         _silicon.draw(found, picture)

@@ -177,10 +177,10 @@ def test_zero_shot_chips_have_no_calibration_rows_to_interpolate() -> None:
 
 
 def test_what_the_package_does_not_know_is_said() -> None:
-    seconds, reasons = baselines.package_s(made(30, path="a/b/c/unknown_perf.parquet"))
+    seconds, reasons = baselines.package_s(made(30, path="a/b/c/unknown_perf.parquet"), most=20)
     assert all(np.isnan(values).all() for values in seconds.values())
     assert reasons == ("it models context only as a part of a layer",)
-    assert baselines.package_s(made(30, excluded=np.ones(30, dtype=np.bool_)))[1] == ("no row to judge by",)
+    assert baselines.package_s(made(30, excluded=np.ones(30, dtype=np.bool_)), most=20)[1] == ("no row to judge by",)
 
 
 @installed

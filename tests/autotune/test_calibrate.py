@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_validate import CONTEXT, made
 
 from attnsim.autotune import calibrate, calibration_files, silicon
 from attnsim.autotune.calibrate import Sample
@@ -19,8 +20,6 @@ from attnsim.autotune.silicon.table import FITTED_TABLES
 from attnsim.simulator.api import load_hardware
 from attnsim.simulator.calibration import Constants, Fitted, expected, interval, overhead, read
 from attnsim.simulator.errors import InputError
-
-from test_validate import CONTEXT, made
 
 installed = pytest.mark.skipif(
     importlib.util.find_spec("aiconfigurator_core") is None or importlib.util.find_spec("pyarrow") is None,

@@ -74,8 +74,10 @@ GOOD = "heads,head_dim,seq,time_ms\n" + "\n".join(f"32,128,{512 * n},{0.01 + 0.0
 @pytest.mark.parametrize(("text", "message"), [
     ("heads,head_dim,seq\n32,128,4096", "one column of times"), ("heads,seq,time_s\n32,1,1", "no column 'head_dim'"),
     ("heads,head_dim,seq,time_s,kvlen\n", "did you mean 'kv_len'"), (GOOD.splitlines()[0], "0 rows"),
-    (GOOD.replace("1024", "1024.5"), "line 3: seq is '1024.5'"), (GOOD.replace("0.012", "fast"), "line 2: time_ms is 'fast'"),
-    (GOOD.replace("0.012", "-1"), "line 2: time_ms is '-1'"), ("heads,head_dim,seq,time_s,causal\n8,64,1,1,maybe", "causal"),
+    (GOOD.replace("1024", "1024.5"), "line 3: seq is '1024.5'"),
+    (GOOD.replace("0.012", "fast"), "line 2: time_ms is 'fast'"),
+    (GOOD.replace("0.012", "-1"), "line 2: time_ms is '-1'"),
+    ("heads,head_dim,seq,time_s,causal\n8,64,1,1,maybe", "causal"),
     ("heads,head_dim,seq,time_s,dtype\n8,64,1,1,bf15", "did you mean 'bf16'"),
     ("heads,head_dim,seq,time_s,implementation\n8,64,1,1,fa5", "implementation"),
     ("heads,kv_heads,head_dim,seq,time_s\n8,3,64,1,1", "multiple of kv_heads"),

@@ -10,7 +10,7 @@ from attnsim.simulator import implementations
 from attnsim.simulator.api import load_hardware
 from attnsim.simulator.masks import BandMask
 from attnsim.simulator.predict import Choice, evaluate
-from attnsim.simulator.splits import ragged_splits
+from attnsim.simulator.splitting import ragged_splits
 from attnsim.simulator.tiling import FlashTile, tile_attention
 
 RANDOM = np.random.default_rng(7)

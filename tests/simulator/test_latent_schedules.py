@@ -84,6 +84,23 @@ def test_clusters_that_do_not_fit_take_turns(batch: int, splits: int, turns: int
     assert (float(launch.merging) == float(apart.merging)) == (batch == 16)
 
 
+@pytest.mark.parametrize(
+    ("batch", "heads", "keys", "splits", "reads"),
+    [
+        (1, 8, 131072, 256, 1),
+        (1, 16, 2048, 64, 1),  # 32 keys at least
+        (64, 16, 65536, 23, 1),  # 142 units x log2(1024), for 64 sequences
+        (128, 128, 65536, 2, 8 / (142 / 128)),  # of eight groups of heads about one runs at a time
+    ],
+)
+def test_sglangs_triton_splits_over_latents(batch: int, heads: int, keys: int, splits: int, reads: float) -> None:
+    """get_num_kv_splits_triton with up to 256 splits (_mla_decode_kv_splits_cap) on an L40S."""
+    part, _ = tiled("mla", "l40s", "sglang-triton-decode-latent", batch=batch, heads=heads, seq=1, kv_len=keys)
+    assert part.plan is not None
+    assert float(part.plan.splits) == splits
+    assert float(part.plan.padding) == pytest.approx((reads - 1) * batch * keys * 576 * 2)
+
+
 def test_flash_mla_shares_keys_evenly() -> None:
     """Many sequences leave no last wave: 200 of them on 132 units take 200 / 132 of one, not two."""
     part, constants = tiled("mla", "h100", "flash-mla", batch=200, heads=64, seq=1, kv_len=65536)

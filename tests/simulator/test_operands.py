@@ -10,7 +10,7 @@ from attnsim import Problem, variants
 from attnsim.simulator.api import load_hardware
 from attnsim.simulator.calibration import Constants
 from attnsim.simulator.schedule.operands import dropped_share, operand_clocks, reread_bytes, residents
-from attnsim.simulator.splits import filling_splits
+from attnsim.simulator.splitting import filling_splits
 from attnsim.simulator.tiling import FlashTile, PartedTile, Tile, TiledPart, tile_attention
 
 L40S = load_hardware("l40s")
