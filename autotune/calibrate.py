@@ -194,6 +194,26 @@ def fit(path: Path, samples: Sequence[Sample], *, held: Iterable[str] = (), pull
     return Fit(path, constants, fitted, overheads, tuple(samples))
 
 
+FOLDS = 5
+MANY_ROWS = 3000
+"""Rows of which a fit's own residuals tell what new rows will show."""
+
+
+def unseen_ratios(found: Fit) -> tuple[Floats, ...]:
+    """Measured over predicted latency of every sample's rows, by a fit that has not seen them: FOLDS fits, each without
+    a part of the rows. Of MANY_ROWS and more the fit itself does."""
+    if sum(len(one.rows) for one in found.samples) >= MANY_ROWS:
+        return tuple(found.ratios(one) for one in found.samples)
+    ratios = [np.empty(len(one.rows)) for one in found.samples]
+    for number in range(FOLDS):
+        apart = [np.arange(len(one.rows)) % FOLDS == number for one in found.samples]
+        seen = [replace(one, weight=(~out).astype(np.float64)) for one, out in zip(found.samples, apart, strict=True)]
+        without = fit(found.path, seen, held=held(found.path))
+        for own, one, out in zip(ratios, seen, apart, strict=True):
+            own[out] = without.ratios(one)[out]
+    return tuple(ratios)
+
+
 def solve(
     constants: Constants, fitted: Sequence[Fitted], samples: Sequence[Sample], pull: float,
     usual: Mapping[str, float] = MappingProxyType({}),

@@ -13,7 +13,7 @@ import numpy as np
 from .._files import write_file
 from ..simulator.calibration import FORMAT, UNKNOWN, Intervals
 from ..simulator.calibration.overhead import SCALARS, path_of
-from .calibrate import Fit, Sample, errors
+from .calibrate import Fit, Sample, errors, unseen_ratios
 from .silicon import Floats
 
 EDGES_S = (2e-5, 1e-4, 1e-3)
@@ -67,18 +67,19 @@ def write(fit: Fit) -> list[Path]:
     document = tomlkit.parse(fit.path.read_text(encoding="utf-8"))
     for one in fit.fitted:
         document["constants"][one.name]["value"] = rounded(getattr(fit.constants, one.name))
-    pairs = [(1 / fit.ratios(s) * s.latency_s, fit.ratios(s)) for s in fit.samples]
-    ratios = np.concatenate([r for _, r in pairs])
+    unseen = unseen_ratios(fit)
+    ratios = np.concatenate(unseen)
+    predicted = np.concatenate([one.latency_s for one in fit.samples]) / ratios
     document["confidence"] = "fitted"
     document["error_percent"] = rounded(errors(ratios)[0], 2)
     document["fit"] = provenance(fit.samples)
-    document["interval"] = inline_tables(regions(np.concatenate([p for p, _ in pairs]), ratios) or UNKNOWN)
+    document["interval"] = inline_tables(regions(predicted, ratios) or UNKNOWN)
     write_file(fit.path, tomlkit.dumps(document).encode())
-    overheads = [_write_overhead(fit, key) for key in dict.fromkeys(one.key for one in fit.samples)]
+    overheads = [_write_overhead(fit, key, unseen) for key in dict.fromkeys(one.key for one in fit.samples)]
     return list(dict.fromkeys([fit.path, *overheads]))
 
 
-def _write_overhead(fit: Fit, key: tuple[str, ...]) -> Path:
+def _write_overhead(fit: Fit, key: tuple[str, ...], unseen: Sequence[Floats]) -> Path:
     import tomlkit
 
     framework, version, generation, operation, implementation, suffix = key
@@ -92,7 +93,7 @@ def _write_overhead(fit: Fit, key: tuple[str, ...]) -> Path:
         table[name] = rounded(getattr(fit.overheads[samples[0].key], name))
     found = provenance(samples)
     table["source"] = f"fitted with {fit.path.parent.name}/{fit.path.name} on {found['rows']} rows, {found['date']}"
-    ratios = np.concatenate([fit.ratios(s) for s in samples])
+    ratios = np.concatenate([own for one, own in zip(fit.samples, unseen, strict=True) if one.key == key])
     predicted = np.concatenate([s.latency_s for s in samples]) / ratios
     if ranges := regions(predicted, ratios):
         table["interval"] = inline_tables(ranges)
