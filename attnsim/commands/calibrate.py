@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,7 @@ def command(
     data: str, chip: str | None, implementation: str | None, write: bool, hardware: str | None, output: str | None
 ) -> None:  # fmt: skip
     """Fit the constants of kernels and frameworks to measured latencies, from scratch, and say how good the fit is."""
+    _check_installed()
     if data == "silicon":
         if hardware is not None or output is not None:
             raise InputError("--hw and --output belong to a CSV file: --data mytimings.csv --hw mychip.toml")
@@ -51,6 +53,13 @@ def command(
     if hardware is None:
         raise InputError("--hw is missing: the chip that was measured, as a profile or a name")
     _own(data, hardware, output)
+
+
+def _check_installed() -> None:
+    """Raises InputError that names the extra where what a fit needs is missing."""
+    missing = [name for name in ("scipy", "tomlkit") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(f"a fit needs {' and '.join(missing)}: pip install 'attnsim[silicon]'")
 
 
 def _silicon(chips: list[str] | None, kernels: list[str] | None, write: bool) -> None:
