@@ -80,7 +80,9 @@ def read_timings(path: Path) -> list[dict[str, Any]]:
                 raise InputError(f"{path.name} needs one column of times: {', '.join(TIMES)}")
             reader.fieldnames = names
             rows = [_row(f"{path.name}, line {number}", row) for number, row in enumerate(reader, 2)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise InputError(f"cannot read {str(path)!r}: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"cannot read {str(path)!r}: {error}") from None
     if len(rows) < FEWEST_ROWS:
         raise InputError(f"{path.name} has {len(rows)} rows; a fit needs {FEWEST_ROWS} or more")

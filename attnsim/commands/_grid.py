@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 
-WIDTH = 190
+WIDTH = 200
 
 
 def grid(heads: Sequence[str], rows: Sequence[Sequence[str]], left: int, title: str = "") -> str:
