@@ -155,13 +155,32 @@ def _around(
     return Term("framework", known, f"{name}: launches, host work, passes over queries and new keys and values")
 
 
+def _constants(
+    implementation: Implementation, hardware: Hardware, problem: Problem, main: Part
+) -> Constants | None:  # fmt: skip
+    """Constants of a kernel for the types of a problem: the chip's own where its profile has some."""
+    name = implementation.name
+    known = load_constants(
+        implementation.calibration or name, hardware.generation, problem.direction, main.dtype, main.kv_dtype
+    )
+    own = hardware.calibration.get(name)
+    return known if own is None else calibration.own(known, own, hardware.name, name)
+
+
 def _pool(hardware: Hardware, choice: Choice, problem: Problem, main: Part) -> Sequence[Implementation]:
     """What is considered where no implementation is asked for: all that are offered, or the framework's own."""
     if choice.framework is not None:
-        names = overhead.kernels(choice.framework, hardware.generation, overhead.operation_of(problem))
-        own = [one for one in map(implementations.get, names) if not one.refuses(main, hardware, choice.tile)]
-        if own:
-            return own
+        known = overhead.kernels(choice.framework, hardware.generation)
+        operation = overhead.operation_of(problem)
+        # Latent attention decodes in an operation of its own (mla-decode); chunked mechanisms have other names.
+        same = [name for each, names in known.items() if each.endswith(operation) for name in names]
+        for names in (same, [name for each in known.values() for name in each]):
+            own = [
+                one for one in map(implementations.get, names)
+                if not one.refuses(main, hardware, choice.tile) and _constants(one, hardware, problem, main) is not None
+            ]  # fmt: skip
+            if own:
+                return own
     return tuple(implementations.for_hardware(hardware))
 
 
@@ -223,14 +242,7 @@ def evaluate(variant: Variant, problem: Problem, hardware: Hardware, choice: Cho
         if implementation is None or choice.floors_only:
             evaluated.append(Candidate(implementation, tile, None, parts, total, bound, None, ()))
             continue
-        constants = load_constants(
-            implementation.calibration or implementation.name, hardware.generation, problem.direction, graph.main.dtype,
-            graph.main.kv_dtype,
-        )  # fmt: skip
-        if implementation.name in hardware.calibration:
-            constants = calibration.own(
-                constants, hardware.calibration[implementation.name], hardware.name, implementation.name
-            )
+        constants = _constants(implementation, hardware, problem, graph.main)
         parts = tuple(implementation.planned(part, hardware) for part in parts)
         timed = bound and _schedule(
             graph, parts, tile, bound, hardware, implementation, constants, problem, extra, choice.framework

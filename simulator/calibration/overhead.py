@@ -138,8 +138,10 @@ def nearest(
     framework: tuple[str, str], hardware: Hardware, implementation: str, problem: Problem
 ) -> Overhead | None:  # fmt: skip
     """The overhead of a framework's call of a problem, or the nearest that is known (see `load`)."""
-    suffix = suffix_of(problem.dtype, problem.kv_dtype)
-    return load(*framework, hardware.generation, operation_of(problem), implementation, suffix)
+    suffix, usual = suffix_of(problem.dtype, problem.kv_dtype), operation_of(problem)
+    runs = [op for op, names in kernels(framework, hardware.generation).items() if implementation in names]
+    operation = runs[0] if runs and usual not in runs else usual
+    return load(*framework, hardware.generation, operation, implementation, suffix)
 
 
 def of_call(framework: tuple[str, str], hardware: Hardware, implementation: str, problem: Problem) -> Number | None:
@@ -148,10 +150,13 @@ def of_call(framework: tuple[str, str], hardware: Hardware, implementation: str,
     return None if known is None else of_problem(known, problem, hardware, framework[0])
 
 
-def kernels(framework: tuple[str, str], generation: str, operation: str) -> tuple[str, ...]:
-    """Names of the kernels that a framework (this version, else another) is known to run on a generation."""
-    files = (_read(FOLDER / name / f"{generation}.toml").get(operation) for name in _versions(*framework))
-    return tuple(next(filter(None, files), {}))
+def kernels(framework: tuple[str, str], generation: str) -> dict[str, tuple[str, ...]]:
+    """Operation -> names of the kernels that a framework (this version, else another) runs in it on a generation."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name in _versions(*framework):
+        for operation, known in _read(FOLDER / name / f"{generation}.toml").items():
+            found.setdefault(operation, tuple(known))
+    return found
 
 
 def _versions(framework: str, version: str) -> list[str]:

@@ -18,7 +18,7 @@ from attnsim.autotune import calibrate, calibration_files, silicon
 from attnsim.autotune.calibrate import Sample
 from attnsim.autotune.silicon.table import FITTED_TABLES
 from attnsim.simulator.api import load_hardware
-from attnsim.simulator.calibration import Constants, Fitted, expected, interval, overhead, read
+from attnsim.simulator.calibration import FOLDER, Constants, Fitted, expected, interval, overhead, read
 from attnsim.simulator.errors import InputError
 
 installed = pytest.mark.skipif(
@@ -122,6 +122,11 @@ def test_fits_are_small_and_named(shipped: list[tuple[str, calibrate.Job]]) -> N
         assert 1 <= len(fitted) <= 12, job.path
         assert constants.confidence == "fitted", f"{job.path} has bounds but was never fitted"
         assert set(constants.chips) <= {*silicon.FITTED_CHIPS, *FITTED_TABLES}
+        assert constants.intervals
+    for path in FOLDER.glob("*/*.toml"):
+        if path.parent.name != "overhead":
+            shares = (read(path)[0].matrix_efficiency, read(path)[0].hbm_share, read(path)[0].exp_share)
+            assert max(shares) <= 1, f"{path}: nothing runs above a real peak"
     for path in overhead.FOLDER.glob("*/*.toml"):
         for kernels in overhead._read(path).values():
             for types in kernels.values():
