@@ -9,22 +9,19 @@ from __future__ import annotations
 from ..graph import Part
 from ..hardware import Hardware
 from ..tiling import Tile
-from . import BANDS, SplitKV, largest
+from . import BANDS, LatentSplitKV, largest
 
 
-class TrtllmGenMla(SplitKV):
+class TrtllmGenMla(LatentSplitKV):
     name = "trtllm-gen-mla"
     title = "trtllm-gen, latent decoding"
     source = "NVIDIA/TensorRT-LLM, cpp/tensorrt_llm/kernels/trtllmGenKernels/fmha"
     generations = frozenset({"blackwell"})
     dtypes = ("fp16", "bf16", "fp8", "fp8_e4m3")
-    head_dims = (576, 576)
     mask_kinds = BANDS
     runs_as = "mla-gen"
 
     def refuses_more(self, part: Part, hardware: Hardware, tile: Tile | None) -> str | None:
-        if not part.shared_kv or largest(part.width) != 512:
-            return f"{self.name} takes latents of 512 whose values lie in the keys"
         if largest(part.tokens) > 1:
             return f"{self.name} is known for single queries"
         return super().refuses_more(part, hardware, tile)
