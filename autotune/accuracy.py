@@ -20,7 +20,7 @@ from .baselines import KINDS, baselines_s
 from .cases import cases
 from .drift import drift
 from .pairs import pairs_right
-from .rows import identity
+from .rows import identity, summary
 from .silicon import CHIPS, FITTED_CHIPS, SPLITS, Floats, Table, known_bad, tables
 from .silicon.table import FITTED_TABLES
 from .validate import Checked, check_chip
@@ -46,10 +46,6 @@ class Piece:
     implementation: str | None
     case: str
     rows: Rows
-
-    def values(self, of: Callable[[Piece], Any], split: str) -> Any:
-        """One column of the piece's rows of a split."""
-        return of(self)[self.rows & self.checked.table.rows(split)]
 
 
 def pieces(checked: Iterable[Checked], package: bool = True) -> list[Piece]:
@@ -89,8 +85,10 @@ def records(measured: Iterable[Piece], keys: Sequence[str] = FINE, splits: Colle
 def _record(members: Sequence[Piece], split: str) -> Record:
     """The numbers of one split of some pieces, without the rows that a rule excludes."""
 
+    chosen = [piece.rows & piece.checked.table.rows(split) for piece in members]
+
     def together(of: Callable[[Piece], Any]) -> Any:
-        return np.concatenate([piece.values(of, split) for piece in members])
+        return np.concatenate([of(piece)[rows] for piece, rows in zip(members, chosen, strict=True)])
 
     latency, predicted = together(lambda p: p.checked.table.latency_s), together(lambda p: p.checked.predicted_s)
     low, high = together(lambda p: p.checked.low_s), together(lambda p: p.checked.high_s)
@@ -98,7 +96,7 @@ def _record(members: Sequence[Piece], split: str) -> Record:
     beat_roofline, beat_tiles = beaten(roofline, latency), beaten(tiles, latency)
     known = ~np.isnan(predicted)
     within = (latency >= low) & (latency <= high)
-    names = Counter({p.implementation: int(p.values(lambda p: p.rows, split).sum()) for p in members})
+    names = Counter({p.implementation: int(rows.sum()) for p, rows in zip(members, chosen, strict=True)})
     baselines = {name: together(_of_baseline(name)) for name in KINDS}
     reasons: Counter[str] = Counter()
     for piece in members:
@@ -121,10 +119,10 @@ def _record(members: Sequence[Piece], split: str) -> Record:
 def errors(predicted: Floats, latency: Floats) -> Record:
     """Mean, median and 90th percentile of the size of the error in percent; None where nothing is predicted."""
     known = ~np.isnan(predicted)
+    names = ("mape", "median", "p90")
     if not known.any():
-        return dict.fromkeys(("mape", "median", "p90"))
-    size = 100 * np.abs(predicted[known] / latency[known] - 1)
-    return {"mape": float(size.mean()), "median": float(np.median(size)), "p90": float(np.percentile(size, 90))}
+        return dict.fromkeys(names)
+    return dict(zip(names, summary(100 * np.abs(predicted[known] / latency[known] - 1)), strict=True))
 
 
 def _of_baseline(name: str) -> Callable[[Piece], Floats]:

@@ -25,12 +25,11 @@ from ..simulator.calibration import FOLDER, Constants, Fitted, document, path_of
 from ..simulator.calibration.overhead import BOUNDS, SCALARS, Overhead
 from ..simulator.errors import InputError, unknown
 from ..simulator.hardware import Hardware
-from ..simulator.implementations import Implementation
-from ..simulator.predict import Candidate
+from ..simulator.predict import Candidate, way_of
 from ..simulator.schedule.dsa import together
-from ..simulator.schedule.part import schedule_part, style_of
+from ..simulator.schedule.part import schedule_part
 from ..simulator.tiling import Tile, TiledPart, stack
-from .rows import Moved, asked, first_that_accepts, groups, kind_of, moved, problems
+from .rows import Moved, asked, first_that_accepts, groups, kind_of, moved, problems, summary
 from .silicon import CHIPS, FITTED_CHIPS, Floats, Table, tables
 from .silicon.kernels import kernels_of
 from .silicon.table import FITTED_TABLES
@@ -125,7 +124,7 @@ def sample(
         candidates = [c for c in ran[1].candidates if c.time_s is not None]
         kernel = candidates[0].implementation
         assert kernel is not None
-        ways = tuple(tuple((t.part.style, _masked(kernel, t), len(t.tile.query)) for t in c.parts) for c in candidates)
+        ways = tuple(tuple((*way_of(kernel, t), len(t.tile.query)) for t in c.parts) for c in candidates)
         made.setdefault(ways, []).append((members, candidates))
     stacks = [_stack(parts, indices) for parts in made.values()]
     if not stacks:
@@ -134,10 +133,6 @@ def sample(
     key = (table.framework, table.version, hardware.generation, table.operation, name,
            suffix_of(table.dtype, table.kv_dtype))  # fmt: skip
     return Sample(table, hardware, key, tuple(stacks), order, moved(table).of(order), table.latency_s[order])
-
-
-def _masked(kernel: Implementation, tiled: TiledPart) -> str:
-    return "none" if tiled.part.mask is None else kernel.masked(tiled.part, tiled.tile)
 
 
 def _stack(groups_of: Sequence[tuple[NDArray[np.int64], list[Candidate]]], indices: NDArray[np.int64]) -> Stack:
@@ -151,9 +146,7 @@ def _stack(groups_of: Sequence[tuple[NDArray[np.int64], list[Candidate]]], indic
         parts = []
         for index, tiled in enumerate(candidate.parts):
             joined = stack([candidates[number].parts[index] for _, candidates in groups_of], sizes)
-            parts.append(
-                (joined, style_of(tiled.part.style, kernel.splits_keys, kernel.runs_as), _masked(kernel, tiled))
-            )
+            parts.append((joined, *way_of(kernel, tiled)))
         choices.append(tuple(parts))
     rows = indices[np.concatenate([members for members, _ in groups_of])]
     return Stack(rows, tuple(choices), tuple(c.tile for c in first))
@@ -296,8 +289,4 @@ def held(path: Path) -> tuple[str, ...]:
 
 def errors(ratios: Floats) -> tuple[float, float, float]:
     """Mean, median and 90th percentile of the relative error in percent, from measured over predicted."""
-    size = 100 * np.abs(1 / ratios - 1)
-    return float(size.mean()), float(np.median(size)), float(np.percentile(size, 90))
-
-
-__all__ = ["FITTED_CHIPS", "Fit", "Job", "Sample", "errors", "fit", "held", "jobs", "sample", "samples_of"]
+    return summary(100 * np.abs(1 / ratios - 1))

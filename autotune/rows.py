@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from ..simulator import implementations, variants
 from ..simulator.algebra import Number
 from ..simulator.calibration import suffix_of
-from ..simulator.calibration.overhead import Overhead, weighed_tokens
+from ..simulator.calibration.overhead import Overhead
 from ..simulator.calibration.overhead import load as load_overhead
+from ..simulator.calibration.overhead import moved as bytes_moved
 from ..simulator.errors import InputError
 from ..simulator.families.softmax import attention_part, attention_tensors, cache_bytes, dense_mask, read_keys
 from ..simulator.graph import Graph
@@ -21,7 +22,7 @@ from ..simulator.hardware import Hardware
 from ..simulator.implementations import FEW_QUERIES
 from ..simulator.masks import BandMask
 from ..simulator.predict import Candidate, Choice, Evaluation, evaluate
-from ..simulator.problem import Problem, nbytes
+from ..simulator.problem import Problem
 from ..simulator.variants import Variant
 from .layers import LAYERS
 from .silicon import Floats, Table
@@ -29,8 +30,6 @@ from .silicon import Floats, Table
 BLOCK = 16384
 """Problems evaluated at a time (the arrays then stay in the cache)."""
 COLUMNS = ("batch", "heads", "kv_heads", "seq", "kv_len", "head_dim", "v_dim", "window", "chunk")
-ACTIVATIONS = "bf16"
-"""What a layer hands to attention in every table, whatever the kernel computes in."""
 
 KEEPS_WINDOWS = {
     "context": ("triton", "vllm_triton_attn", "vllm_flash_attn_fa2"), "decode": ("vllm_flash_attn_fa2",),
@@ -176,19 +175,22 @@ class Moved:
 
 def moved(table: Table) -> Moved:
     """The bytes and tokens of each row of a table."""
-    tokens = table.batch * table.seq
     width = table.head_dim + (0 if table.v_in_k else table.v_dim)
-    queries = nbytes(tokens * table.heads * table.head_dim, ACTIVATIONS)
-    new_kv = nbytes(tokens * table.kv_heads * width, table.kv_dtype)
-    if table.operation != "encoder":
-        tokens = weighed_tokens(table.framework, tokens, table.kv_heads * table.head_dim, table.heads)
-    return Moved(queries, new_kv, tokens)
+    return Moved(*bytes_moved(
+        table.framework, table.operation, table.batch * table.seq, table.heads, table.kv_heads, table.head_dim, width,
+        table.kv_dtype,
+    ))  # fmt: skip
 
 
 def overhead_of(table: Table, generation: str, implementation: str) -> Overhead | None:
     """What is known to surround a kernel in the framework of a table."""
     suffix = suffix_of(table.dtype, table.kv_dtype)
     return load_overhead(table.framework, table.version, generation, table.operation, implementation, suffix)
+
+
+def summary(sizes: Floats) -> tuple[float, float, float]:
+    """Mean, median and 90th percentile of the sizes of errors."""
+    return float(sizes.mean()), float(np.median(sizes)), float(np.percentile(sizes, 90))
 
 
 def identity(table: Table) -> Mapping[str, str]:

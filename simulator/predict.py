@@ -86,15 +86,19 @@ def _launch_s(hardware: Hardware) -> float:
     return hardware.launch_latency_s or 0.0
 
 
+def way_of(implementation: Implementation, tiled: TiledPart) -> tuple[str, str]:
+    """How a kernel runs a part: the style of its schedule, and the visited tiles on which it evaluates the mask."""
+    masked = "none" if tiled.part.mask is None else implementation.masked(tiled.part, tiled.tile)
+    return style_of(tiled.part.style, implementation.splits_keys, implementation.runs_as), masked
+
+
 def timed_part(
     tiled: TiledPart, tile: Tile, hardware: Hardware, implementation: Implementation, constants: Constants | None,
     cache: str,
 ) -> tuple[Number, list[Term]] | None:  # fmt: skip
     """Schedule of one part as an implementation runs it: seconds and terms over its own floor, without launch."""
-    style = style_of(tiled.part.style, implementation.splits_keys, implementation.runs_as)
-    attends = tiled.part.mask is not None
-    launched = residency(implementation, tiled, hardware) if attends else None
-    masked = implementation.masked(tiled.part, tiled.tile) if attends else "none"
+    style, masked = way_of(implementation, tiled)
+    launched = residency(implementation, tiled, hardware) if tiled.part.mask is not None else None
     return schedule_part(tiled, style, hardware, constants, cache, masked, tile, launched)
 
 

@@ -74,6 +74,8 @@ BOUNDS = {
 }  # fmt: skip
 """Bounds and starting values of the scalars of every overhead."""
 
+ACTIVATIONS = "bf16"
+"""What a layer hands to attention, whatever the kernel computes in."""
 APPEND_THREADS = {"vllm": 512}
 """Most threads of the block that appends a token's K to the cache, one an element, where a framework launches a block a
 token (vLLM, csrc/cache_kernels.cu, reshape_and_cache_flash: min(num_heads * head_size, 512))."""
@@ -168,13 +170,25 @@ def _versions(framework: str, version: str) -> list[str]:
 
 def of_problem(known: Overhead, problem: Problem, hardware: Hardware, framework: str = "") -> Number:
     """Seconds of an overhead around a problem, whose tokens count as they do in the framework (`weighed_tokens`)."""
-    tokens = problem.batch * problem.queries
-    width = problem.head_dim + problem.v_dim
-    queries = nbytes(tokens * problem.heads * problem.head_dim, "bf16")
-    new_kv = nbytes(tokens * problem.kv_heads * width, problem.kv_dtype)
-    if operation_of(problem) != "encoder":
-        tokens = weighed_tokens(framework, tokens, problem.kv_heads * problem.head_dim, problem.heads)
-    return known.seconds(queries, new_kv, tokens, hardware)
+    around = moved(
+        framework, operation_of(problem), problem.batch * problem.queries, problem.heads, problem.kv_heads,
+        problem.head_dim, problem.head_dim + problem.v_dim, problem.kv_dtype,
+    )  # fmt: skip
+    return known.seconds(*around, hardware)
+
+
+def moved(
+    framework: str, operation: str, tokens: Number, heads: Number, kv_heads: Number, head_dim: Number, width: Number,
+    kv_dtype: str,
+) -> tuple[Number, Number, Number]:  # fmt: skip
+    """What an overhead depends on: bytes of queries, bytes of new keys and values (`width` elements a token and kv
+    head), tokens as the framework's passes count them. No layer hands narrower queries to attention than ACTIVATIONS.
+    """
+    queries = nbytes(tokens * heads * head_dim, ACTIVATIONS)
+    new_kv = nbytes(tokens * kv_heads * width, kv_dtype)
+    if operation != "encoder":
+        tokens = weighed_tokens(framework, tokens, kv_heads * head_dim, heads)
+    return queries, new_kv, tokens
 
 
 def operation_of(problem: Problem) -> str:

@@ -150,15 +150,20 @@ class SplitKV(Implementation):
         return SplitPlan(items, splits, ceil_div(tiled.summary.longest_row, splits), windowed=windowed(tiled.part))
 
 
+def no_latents(name: str, part: Part) -> str | None:
+    """Why a kernel of absorbed latent attention cannot run the part, or None if it can."""
+    if not part.shared_kv or largest(part.width) != 512:
+        return f"{name} takes latents of 512 whose values lie in the keys"
+    return None
+
+
 class LatentSplitKV(SplitKV):
     """A decode kernel of absorbed latent attention: keys of 576, whose first 512 columns are the values."""
 
     head_dims = (576, 576)
 
     def refuses_more(self, part: Part, hardware: Hardware, tile: Tile | None) -> str | None:
-        if not part.shared_kv or largest(part.width) != 512:
-            return f"{self.name} takes latents of 512 whose values lie in the keys"
-        return super().refuses_more(part, hardware, tile)
+        return no_latents(self.name, part) or super().refuses_more(part, hardware, tile)
 
     def tiles(self, part: Part, hardware: Hardware) -> tuple[Tile, ...]:
         return (Tile((64,), (64,)),)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ..graph import Part
 from ..hardware import Hardware
 from ..tiling import Tile
-from . import BANDS, Implementation, largest
+from . import BANDS, Implementation, no_latents
 
 
 class FlashAttention3Latent(Implementation):
@@ -23,9 +23,7 @@ class FlashAttention3Latent(Implementation):
     mask_kinds = BANDS
 
     def refuses_more(self, part: Part, hardware: Hardware, tile: Tile | None) -> str | None:
-        if not part.shared_kv or largest(part.width) != 512:
-            return f"{self.name} takes latents of 512 whose values lie in the keys"
-        return None
+        return no_latents(self.name, part)
 
     def tiles(self, part: Part, hardware: Hardware) -> tuple[Tile, ...]:
         return (Tile((64,), (64,)),)

@@ -14,7 +14,7 @@ from ..graph import Part
 from ..hardware import Hardware
 from ..splitting import SplitPlan
 from ..tiling import Tile, TiledPart
-from . import SplitKV, largest
+from . import SplitKV, largest, no_latents
 from .sglang_triton_decode import HEADS, SglangTritonDecode
 
 LATENT_MOST = 256
@@ -27,8 +27,8 @@ class SglangTritonDecodeLatent(SglangTritonDecode):
     most = LATENT_MOST
 
     def refuses_more(self, part: Part, hardware: Hardware, tile: Tile | None) -> str | None:
-        if not part.shared_kv or largest(part.width) != 512:
-            return f"{self.name} takes latents of 512 whose values lie in the keys"
+        if refusal := no_latents(self.name, part):
+            return refusal
         if largest(part.heads / part.kv_heads) == 1:
             return f"{self.name} is for query heads that share a kv head"
         return SplitKV.refuses_more(self, part, hardware, tile)

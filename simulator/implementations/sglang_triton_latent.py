@@ -7,7 +7,7 @@ from ..config import operand_refusal
 from ..graph import Part
 from ..hardware import Hardware
 from ..tiling import FlashTile, Tile
-from . import largest
+from . import no_latents
 from .sglang_triton import TILES, SglangTriton, warps_of
 
 
@@ -17,9 +17,7 @@ class SglangTritonLatent(SglangTriton):
     head_dims = (576, 576)
 
     def refuses_more(self, part: Part, hardware: Hardware, tile: Tile | None) -> str | None:
-        if not part.shared_kv or largest(part.width) != 512:
-            return f"{self.name} takes latents of 512 whose values lie in the keys"
-        return operand_refusal(self.name, part, hardware)
+        return no_latents(self.name, part) or operand_refusal(self.name, part, hardware)
 
     def tiles(self, part: Part, hardware: Hardware) -> tuple[Tile, ...]:
         rows, keys = TILES[hardware.generation][-1][1]
