@@ -1,8 +1,4 @@
-"""The hierarchical roofline: where variants stand between what a chip can do and what they will do.
-
-`report` makes the files: a picture for each chip and one Markdown document. Here is what they show, as plain
-values; `roofline_picture` draws it and `roofline_document` writes it.
-"""
+"""The hierarchical roofline of a chip as plain values: ceilings, memory levels, and where variants stand."""
 
 from __future__ import annotations
 
@@ -12,12 +8,11 @@ from dataclasses import dataclass, replace
 
 from ..simulator.bounds import floor, matrix_peak, native_dtype
 from ..simulator.counts import counts
-from ..simulator.errors import InputError, unknown
+from ..simulator.errors import InputError
 from ..simulator.hardware import BASE_DTYPE, BITS, Hardware
 from ..simulator.prediction import Prediction, ratio
 from ..simulator.problem import Problem
 from ..simulator.variants import make
-from .pictures import PICTURE_FORMATS
 from .words import amount, plural
 
 RUNGS = ("roofline", "tiles", "schedule", "measured")
@@ -97,35 +92,6 @@ class Roofline:
         return any(c.kind == "matrix" for c in self.ceilings) and bool(self.slopes)
 
 
-def report(
-    predictions: Sequence[Prediction], *, formats: Sequence[str] = ("svg", "png"), command: str | None = None
-) -> dict[str, bytes]:
-    """Files by name: `roofline-<chip>.<format>` for each chip, and `roofline.md`.
-
-    command: what reproduces it, as the document will say. The same predictions give the same bytes.
-    Raises InputError for an unknown format, or two chips of one name.
-    """
-    for form in formats:
-        if form not in PICTURE_FORMATS:
-            raise unknown("picture format", form, PICTURE_FORMATS)
-    if not formats or not predictions:
-        raise InputError("nothing to report: give at least one variant, one chip and one picture format")
-    from .pictures import encode, style
-    from .roofline_document import document
-    from .roofline_picture import draw
-
-    files = {}
-    sheets = rooflines(predictions)
-    for sheet in sheets:
-        if sheet.drawable:
-            with style():
-                figure = draw(sheet)
-                for form in dict.fromkeys(formats):
-                    files[f"{sheet.stem}.{form}"] = encode(figure, form)
-    files["roofline.md"] = document(sheets, tuple(files), command).encode()
-    return files
-
-
 def rooflines(predictions: Sequence[Prediction]) -> list[Roofline]:
     """One roofline a chip, in the order of the predictions. Raises InputError for two chips of one name."""
     groups: dict[int, list[Prediction]] = {}
@@ -185,10 +151,14 @@ def _kind(hardware: Hardware, *fields: str) -> str:
 
 
 def _slopes(hardware: Hardware) -> list[Slope]:
-    levels = (("HBM" if hardware.kind in ("gpu", "tpu") else "DRAM", "hbm_bandwidth_bytes_per_s"),
-              ("L2", "l2_bandwidth_bytes_per_s"))  # fmt: skip
-    found = ((level, field, getattr(hardware, field)) for level, field in levels)
-    return [Slope(level, rate, _kind(hardware, field)) for level, field, rate in found if rate is not None]
+    memory, shared = hardware.hbm_bandwidth_bytes_per_s, hardware.smem_bytes_per_clock_per_sm
+    levels = [
+        ("HBM" if hardware.kind in ("gpu", "tpu") else "DRAM", memory, ("hbm_bandwidth_bytes_per_s",)),
+        ("L2", hardware.l2_bandwidth_bytes_per_s, ("l2_bandwidth_bytes_per_s",)),
+        ("shared memory", shared and shared * hardware.sm_count * hardware.clock_max_hz,
+         ("smem_bytes_per_clock_per_sm", "clock_max_hz")),
+    ]  # fmt: skip
+    return [Slope(level, rate, _kind(hardware, *fields)) for level, rate, fields in levels if rate is not None]
 
 
 def _ceilings(hardware: Hardware, problem: Problem) -> list[Ceiling]:

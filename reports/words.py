@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from typing import Any
 
 from ..simulator.prediction import Prediction
 
@@ -90,12 +90,11 @@ def kernel(p: Prediction) -> str:
     return f"{chosen.implementation.name}, {'x'.join(map(str, tile['query']))} by {'x'.join(map(str, tile['key']))}"
 
 
-def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]], left: Iterable[int] = (0,)) -> list[str]:
-    """Lines of a Markdown table; the columns in `left` hold text, the others numbers."""
-    texts = set(left)
-    lines = [_row(heads), _row(["---" if index in texts else "---:" for index in range(len(heads))])]
-    return lines + [_row(row) for row in rows]
+def parameters(p: Prediction) -> str:
+    """The parameters of a variant, those left to their default out."""
 
+    def text(value: Any) -> str:
+        return "x".join(map(str, value)) if isinstance(value, list) else str(value)
 
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+    values = p.to_dict()["parameters"]
+    return ", ".join(f"{name}={text(value)}" for name, value in values.items() if value is not None)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import variants
 from .bounds import native_dtype
 from .calibration import overhead
-from .errors import InputError, unknown
+from .errors import InputError, UnknownNameError, unknown
 from .hardware import Hardware
 from .predict import Choice, Evaluation, check_tile, evaluate
 from .prediction import Prediction
@@ -26,6 +27,18 @@ FIRST_VARIANTS = (
     "mha", "gqa", "mla", "sliding-window", "moba", "linear-attention", "gated-deltanet", "padre",
 )  # fmt: skip
 """What `attnsim predict` shows when no variant is named: one of each family."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A variant that refuses a problem on a chip, and why."""
+
+    variant: str
+    hardware: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.variant} on {self.hardware}: {self.why}"
 
 
 @functools.lru_cache(maxsize=64)
@@ -178,6 +191,7 @@ def predict(
     measured: float | None = None,
     overrides: Mapping[str, Any] | None = None,
     parameters: Mapping[str, Mapping[str, Any]] | None = None,
+    left_out: list[LeftOut] | None = None,
     **arguments: Any,
 ) -> Any:
     """Predict one variant on one chip (a `Prediction`), or several (a list, chip by chip).
@@ -187,7 +201,8 @@ def predict(
     direction, causal, page_size, documents, cache; tile or q_tile and kv_tile, implementation, layer,
     framework (what serves: `vllm`, `vllm-0.24.0`; its work around the kernel is added); and the variant's own
     parameters. overrides: profile numbers changed for this call. parameters: of single variants, by
-    id. Times in seconds.
+    id. left_out: where given, variants that refuse the problem are noted there and the others predicted. Times in
+    seconds.
     Raises InputError (one line) for anything unknown or impossible.
 
     >>> p = predict("gna", hardware="b200", shape=(30, 48, 80), heads=24, head_dim=128,
@@ -208,14 +223,20 @@ def predict(
         loaded = load_hardware(chip, overrides)
         for name in ids:
             own = (parameters or {}).get(name, {})
-            made, sizes, choice = split_arguments(name, {**own, **arguments}, ids)
-            given = next((name for name, size in sizes.items() if getattr(size, "ndim", 0) > 0), None)
-            if given is not None:
-                raise InputError(f"{given} is an array; predict takes one problem, sweep takes arrays")
-            problem = Problem.make(**sizes)
-            one = predict_one(
-                made, problem, loaded, make_choice(len(problem.shape), choice), baseline=baseline,
-                baseline_time=baseline_time, measured=measured, memo=memo,
-            )  # fmt: skip
-            results.append(one)
-    return results[0] if one_variant and one_chip else results
+            try:
+                made, sizes, choice = split_arguments(name, {**own, **arguments}, ids)
+                given = next((name for name, size in sizes.items() if getattr(size, "ndim", 0) > 0), None)
+                if given is not None:
+                    raise InputError(f"{given} is an array; predict takes one problem, sweep takes arrays")
+                problem = Problem.make(**sizes)
+                one = predict_one(
+                    made, problem, loaded, make_choice(len(problem.shape), choice), baseline=baseline,
+                    baseline_time=baseline_time, measured=measured, memo=memo,
+                )  # fmt: skip
+            except InputError as error:
+                if left_out is None or isinstance(error, UnknownNameError):
+                    raise
+                left_out.append(LeftOut(name, loaded.name, str(error)))
+            else:
+                results.append(one)
+    return results[0] if one_variant and one_chip and left_out is None else results

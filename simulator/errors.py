@@ -9,7 +9,11 @@ class InputError(ValueError):
     """A mistake in what the user gave: a name, a number, a file. The message is one clear line."""
 
 
-def unknown(kind: str, given: str, known: Iterable[str]) -> InputError:
+class UnknownNameError(InputError):
+    """A name that does not exist."""
+
+
+def unknown(kind: str, given: str, known: Iterable[str]) -> UnknownNameError:
     """The error for a name that does not exist: the nearest known names, or else what names there are."""
     from difflib import get_close_matches  # only when something went wrong
 
@@ -18,14 +22,14 @@ def unknown(kind: str, given: str, known: Iterable[str]) -> InputError:
     near = get_close_matches(str(given).lower(), by_lower, n=3, cutoff=0.6)
     if near:
         best = " or ".join(repr(by_lower[name]) for name in near[:2])
-        return InputError(f"unknown {kind} {given!r}; did you mean {best}?")
+        return UnknownNameError(f"unknown {kind} {given!r}; did you mean {best}?")
     listed = ""
     for index, name in enumerate(names):
         if len(listed) + len(name) > 160:
             listed += f", ... ({len(names) - index} more)"
             break
         listed += f", {name}" if listed else name
-    return InputError(f"unknown {kind} {given!r}; known: {listed or 'none'}")
+    return UnknownNameError(f"unknown {kind} {given!r}; known: {listed or 'none'}")
 
 
 def one_line(error: BaseException) -> str:

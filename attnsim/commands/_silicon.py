@@ -165,7 +165,7 @@ def check_picture(path: str | None) -> None:
 
 def draw(found: Validation, path: str) -> None:
     """Predicted against measured latency, a panel an operation."""
-    from ..reports.accuracy import Cloud, predicted_vs_measured
+    from ..reports.pictures.accuracy import Cloud, predicted_vs_measured
 
     clouds = [Cloud(one.operation, split, measured, predicted) for one, measured, predicted, split in found.rows]
     write_file(Path(path), predicted_vs_measured(clouds, Path(path)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,9 @@ from ._options import (
     write_output,
 )
 
+if TYPE_CHECKING:
+    from ..simulator.api import LeftOut
+
 FORMATS = ("table", "json", "csv", "md")
 
 
@@ -32,8 +35,13 @@ def _own_parameters(variant: str, shown: dict[str, dict[str, Any]], arguments: d
     return {"form": "absorbed", **own} if variant == "mla" and own and few else own
 
 
-def collect(variants: tuple[str, ...], options: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    """Predictions for the options of the command line, and the problem arguments they were made with."""
+def collect(
+    variants: tuple[str, ...], options: dict[str, Any], left_out: list[LeftOut] | None = None
+) -> tuple[list[Any], dict[str, Any]]:
+    """Predictions for the options of the command line, and the problem arguments they were made with.
+
+    left_out: where given, variants that refuse the problem are noted there and the others predicted.
+    """
     from ..simulator.api import FIRST_VARIANTS, predict
     from ..simulator.variants import get_class
 
@@ -77,7 +85,8 @@ def collect(variants: tuple[str, ...], options: dict[str, Any]) -> tuple[list[An
         names, chips, baseline=options.get("baseline") or "mha",
         measured=None if measured is None else parse_time("measured", measured),
         baseline_time=None if baseline_time is None else parse_time("baseline-time", baseline_time),
-        overrides=parse_overrides(options.get("override", ())), parameters=own, **(arguments | parameters),
+        overrides=parse_overrides(options.get("override", ())), parameters=own, left_out=left_out,
+        **(arguments | parameters),
     )  # fmt: skip
     return results, arguments
 

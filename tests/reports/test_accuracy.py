@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnsim.reports.accuracy import BANDS, RATIOS, Cloud, draw, gather, predicted_vs_measured, seconds
+from attnsim.reports.pictures.accuracy import BANDS, RATIOS, Cloud, draw, gather, predicted_vs_measured, seconds
 from attnsim.reports.pictures import COLOURS, style
 from attnsim.simulator.errors import InputError
 
@@ -120,7 +120,7 @@ def test_matplotlib_is_imported_late_and_without_global_figures() -> None:
 import sys
 from pathlib import Path
 import numpy as np
-import attnsim.reports.accuracy as accuracy
+import attnsim.reports.pictures.accuracy as accuracy
 assert "matplotlib" not in sys.modules
 one = np.array([1e-3])
 accuracy.predicted_vs_measured([accuracy.Cloud("a", "b", one, one)], Path("a.svg"))

@@ -13,10 +13,13 @@ import pytest
 
 import attnsim
 from attnsim import cli
-from attnsim.commands.report import write_folder
+from attnsim.commands._reports._shared import write_folder
 from attnsim.reports.pictures import style
-from attnsim.reports.roofline import Roofline, point, report, rooflines
-from attnsim.reports.roofline_picture import draw
+from attnsim.reports.document import Document
+from attnsim.reports.kinds.roofline import document
+from attnsim.reports.roofline import Roofline, point, rooflines
+from attnsim.reports.writers import write
+from attnsim.reports.pictures.roofline import draw
 from attnsim.simulator.api import FIRST_VARIANTS
 from attnsim.simulator.errors import InputError
 
@@ -86,7 +89,7 @@ def test_b200_ceilings() -> None:
     by_kind = {c.kind: c.flop_per_s for c in sheet.ceilings}
     assert by_kind["matrix"] == pytest.approx(148 * 8192 * 1.965e9)
     assert by_kind["exp"] == pytest.approx(148 * 16 * 1.965e9 * 4 * 128)
-    assert [s.level for s in sheet.slopes] == ["HBM", "L2"]
+    assert [s.level for s in sheet.slopes] == ["HBM", "L2", "shared memory"]
     assert any("fp8" in c.name for c in sheet.ceilings if c.kind == "other")
 
 
@@ -131,7 +134,7 @@ def test_pictures_leave_the_users_settings_alone() -> None:
 def test_reports_use_no_global_figures() -> None:
     code = """
 import sys, attnsim
-import attnsim.reports.roofline, attnsim.reports.roofline_picture, attnsim.commands.report
+import attnsim.reports.roofline, attnsim.reports.pictures.roofline, attnsim.commands.report
 assert "matplotlib" not in sys.modules
 attnsim.reports.roofline.report(attnsim.predict(["mha"], ["h100"]))
 assert "matplotlib.pyplot" not in sys.modules

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..simulator.errors import InputError
-from .pictures import COLOURS, FAINT, INK, LAYOUT_DPI, PICTURE_FORMATS, encode, style
+from ...simulator.errors import InputError
+from . import COLOURS, FAINT, INK, LAYOUT_DPI, PICTURE_FORMATS, encode, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

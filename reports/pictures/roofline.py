@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from .pictures import COLOURS, FAINT, INK, LAYOUT_DPI
-from .placement import Box, Scene, Segment, ambiguous, place, spread
-from .roofline import Ceiling, Point, Roofline, Slope
-from .words import amount, workload
+from ..placement import Box, Scene, Segment, ambiguous, place, spread
+from ..roofline import Ceiling, Point, Roofline, Slope
+from ..words import amount, workload
+from . import COLOURS, FAINT, INK, LAYOUT_DPI
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +27,7 @@ CEILING_LOOKS: dict[str, dict[str, Any]] = {
     "vector": {"color": INK, "linewidth": 1.3, "linestyle": (0, (1.2, 1.8))},
 }
 SAME_LINE = 0.015
-SLOPE_LOOKS: tuple[dict[str, Any], ...] = ({"linewidth": 1.8}, {"linewidth": 1.1})
+SLOPE_LOOKS: tuple[dict[str, Any], ...] = ({"linewidth": 1.8}, {"linewidth": 1.1}, {"linewidth": 0.7})
 RUNG_LOOKS: dict[str, tuple[str, float, bool]] = {
     "roofline": ("v", 4.5, False), "tiles": ("^", 4.5, False), "schedule": ("o", 7.0, True),
     "measured": ("D", 6.0, True),
@@ -237,8 +237,8 @@ def _along(
     lift = height / 2 + 4
     centre = ax + (bx - ax) * share - math.sin(angle) * lift, ay + (by - ay) * share + math.cos(angle) * lift
     text = axes.text(
-        *_data(axes, *centre), slope.label, fontsize=8.5, rotation=math.degrees(angle),
-        ha="center", va="center", rotation_mode="anchor", gid=f"slope-{slope.level.lower()}", zorder=6,
+        *_data(axes, *centre), slope.label, fontsize=8.5, rotation=math.degrees(angle), ha="center", va="center",
+        rotation_mode="anchor", gid="slope-" + slope.level.lower().replace(" ", "-"), zorder=6,
     )  # fmt: skip
     pieces = max(2, int(width / height) * 2)
     half = height / 2 + 1

@@ -1,0 +1,33 @@
+"""attnsim report roofline: where variants stand under a chip's roofs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ._shared import check_output, command_line, finish, gather, output_options, shared_options
+
+
+@click.command(
+    params=shared_options(),
+    epilog="""\b
+Examples:
+  attnsim report roofline --hw b200 --out roofline
+  attnsim report roofline mha gqa mla --hw h100,b200 --seq 1 --kv-len 32k --batch 16 --out decode --format html
+  attnsim report roofline gna mha --hw b200 --shape 30x48x80 --heads 24 -p window=18x24x24 --out video --format pdf
+""",
+)
+@output_options
+@click.pass_context
+def command(context: click.Context, /, variants: tuple[str, ...], out: str, forms: str, **options: Any) -> None:
+    """The hierarchical roofline of each chip with VARIANTs as points.
+
+    With no VARIANT: one of each family.
+    """
+    folder, formats = check_output(out, forms)
+    gathered = gather(variants, options)
+    from ...reports.kinds.roofline import document
+
+    made = document(gathered.predictions, command_line(context), gathered.left_out)
+    finish(made, folder, formats, gathered.left_out)
