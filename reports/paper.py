@@ -1,12 +1,12 @@
-"""How a table lies on a page of paper: its type, whether the page is turned, how wide its columns are."""
+"""A document on paper: which headings stand above what, the type of a table, whether its page is turned, its columns."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from .document import Column, Table
+from .document import Block, Chart, Column, Section, Table
 
 PORTRAIT, LANDSCAPE = 470.0, 715.0
 """Points across an A4 page between margins of 22 mm, upright and turned."""
@@ -14,11 +14,14 @@ GAP = 8.0
 """Points between two columns."""
 TRIED = ((9.0, False), (8.0, False), (7.0, False), (8.0, True), (7.0, True))
 """Sizes of type in points, and whether the page is turned, the best first."""
-MOST_EMS = 26.0
+MOST_EMS = 20.0
 """Longer texts are broken into lines before the type gets smaller."""
 WIDE, NARROW = frozenset("mwMWµ@%×→≤≥—…"), frozenset("iljtfrI.,;:'|![]() ")
-BREAKS = re.compile(r"(?<=[/_=,;:.+])(?=[^\s\d])|(?<=[-_/=,;:])(?=\d)|(?<=[^\s-]-)(?=[^\s-])|(?<=\))(?=\()")
+BREAKS = re.compile(r"(?<=[/_=,;:.+])(?=[^\s\d])|(?<=[_/=,;:])(?=\d)|(?<=[^\W_]-)(?=[^\W\d_])|(?<=\))(?=\()")
 """Where a word may be broken: a name of a file, a kernel or a config."""
+
+LONG_WORD = 20
+"""Letters from which a word of running text may be broken so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,29 @@ class Layout:
     size: float
     turned: bool
     parts: tuple[Part, ...]
+
+
+Heading = tuple[int, str]
+"""Depth, 0 at the top, and text."""
+
+
+def flow(blocks: Sequence[Block]) -> Iterator[tuple[list[Heading], Block | None]]:
+    """What is set, in reading order, with the headings right above it (on the same page). Charts are left out; headings
+    with nothing below come with None."""
+    headings: list[Heading] = []
+
+    def within(some: Sequence[Block], depth: int) -> Iterator[tuple[list[Heading], Block | None]]:
+        for block in some:
+            if isinstance(block, Section):
+                headings.append((depth, block.title))
+                yield from within(block.blocks, depth + 1)
+            elif not isinstance(block, Chart):
+                yield headings[:], block
+                headings.clear()
+
+    yield from within(blocks, 0)
+    if headings:
+        yield headings, None
 
 
 def ems(text: str) -> float:
@@ -66,52 +92,62 @@ def heads(column: Column) -> list[str]:
     return [column.head, f"({column.mark})"] if column.mark else [column.head]
 
 
+@dataclass(frozen=True, slots=True)
+class _Needs:
+    """Ems of a column: with every line broken where it may be, as it should be, with no line broken."""
+
+    least: float
+    wanted: float
+    most: float
+
+
 def layout(table: Table) -> Layout:
     """The largest type, upright if possible, in which the columns lie side by side."""
-    least, wanted = zip(*(_needs(table, index) for index in range(len(table.columns))), strict=True)
-    every = tuple(range(len(table.columns)))
+    needs = [_needs(table, index) for index in range(len(table.columns))]
     for size, turned in TRIED:
-        if _across(wanted, size) <= _room(turned):
-            return Layout(size, turned, (Part(every, _given(least, wanted, size, turned)),))
+        if _across((n.wanted for n in needs), size) <= _room(turned):
+            return Layout(size, turned, (Part(tuple(range(len(needs))), _given(needs, size, turned)),))
     size, turned = TRIED[-1]
-    parts, at = [], 0
-    while at < len(every):
+    parts: list[Part] = []
+    at = 0
+    while at < len(needs):
         shown = [0] if at else []
-        while at < len(every) and (_across([least[i] for i in (*shown, at)], size) <= _room(turned) or len(shown) < 2):
+        while at < len(needs):
+            over = _across((needs[index].least for index in (*shown, at)), size) > _room(turned)
+            if over and len(shown) > 1:
+                break
             shown.append(at)
             at += 1
-        widths = _given([least[i] for i in shown], [wanted[i] for i in shown], size, turned)
-        parts.append(Part(tuple(shown), widths))
+        parts.append(Part(tuple(shown), _given([needs[index] for index in shown], size, turned)))
     return Layout(size, turned, tuple(parts))
 
 
-def _needs(table: Table, index: int) -> tuple[float, float]:
-    """Least and wanted width of a column in ems. Numbers are never broken; heads are, between words."""
+def _needs(table: Table, index: int) -> _Needs:
+    """What a column needs. Numbers are never broken; heads are, between words."""
     column = table.columns[index]
     texts = [column.text(row[index]) for row in table.rows]
     longest = max((ems(line) for text in texts for line in text.splitlines()), default=0.0)
     words = [word for line in heads(column) for word in line.split()]
-    head = 1.08 * max(map(ems, words), default=0.0)  # heads are bold
+    head = 1.16 * max(map(ems, words), default=0.0)  # heads are bold
+    most = max(longest, head)
     if column.numeric:
-        return max(longest, head), max(longest, head)
+        return _Needs(most, most, most)
     least = max([head, *(ems(piece) for text in texts for piece in pieces(text))])
-    return least, max(least, min(longest, MOST_EMS))
+    return _Needs(least, max(least, min(most, MOST_EMS)), most)
 
 
-def _across(widths: Sequence[float], size: float) -> float:
+def _across(widths: Iterable[float], size: float) -> float:
     """Points that columns of so many ems take side by side."""
-    return size * sum(widths) + GAP * (len(widths) - 1)
+    return sum(size * width + GAP for width in widths) - GAP
 
 
 def _room(turned: bool) -> float:
     return LANDSCAPE if turned else PORTRAIT
 
 
-def _given(least: Sequence[float], wanted: Sequence[float], size: float, turned: bool) -> tuple[float, ...]:
-    """Points for each column: what it wants, or what is left above the least, in equal shares of what is asked."""
-    over = _across(wanted, size) - _room(turned)
-    spare = size * (sum(wanted) - sum(least))
-    if over <= 0 or not spare:
-        return tuple(size * want for want in wanted)
-    return tuple(size * (want - (want - few) * min(over * size / spare / size, 1.0))
-                 for few, want in zip(least, wanted, strict=True))  # fmt: skip
+def _given(needs: Sequence[_Needs], size: float, turned: bool) -> tuple[float, ...]:
+    """Points for each column: what it should have, and its share of what is left over or of what is missing."""
+    spare = _room(turned) - _across((n.wanted for n in needs), size)
+    move = [n.most - n.wanted if spare > 0 else n.least - n.wanted for n in needs]
+    share = min(1.0, spare / (size * sum(move))) if any(move) else 0.0
+    return tuple(size * (n.wanted + share * by) for n, by in zip(needs, move, strict=True))

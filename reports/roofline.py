@@ -13,7 +13,7 @@ from ..simulator.hardware import BASE_DTYPE, BITS, Hardware
 from ..simulator.prediction import Prediction, ratio
 from ..simulator.problem import Problem
 from ..simulator.variants import make
-from .words import amount, plural
+from .words import amount
 
 RUNGS = ("roofline", "tiles", "schedule", "measured")
 """The rungs that a point's trail passes; `flops` is the matrix ceiling itself."""
@@ -80,11 +80,15 @@ class Roofline:
     left_out: tuple[tuple[str, str], ...]
 
     @property
-    def shown(self) -> str:
-        """How many variants the picture has, in words."""
-        if not self.left_out:
-            return plural(len(self.points), "attention variant")
-        return f"{len(self.points)} of {plural(len(self.predictions), 'attention variant')}"
+    def finding(self) -> str:
+        """What the picture shows, in words: how much of their roofs the variants reach."""
+        if not self.points:
+            return "no variant can be drawn"
+        shares = sorted(p.flop_per_s / p.rungs["roofline"] for p in self.points)
+        if len(shares) == 1:
+            return f"{self.points[0].label} reaches {shares[0]:.0%} of its roof"
+        left = f" of {len(self.predictions)}" if self.left_out else ""
+        return f"{len(shares)}{left} attention variants reach {shares[0]:.0%} to {shares[-1]:.0%} of their roofs"
 
     @property
     def drawable(self) -> bool:

@@ -66,6 +66,18 @@ def names(option: str, text: str | None) -> list[str] | None:
     return given
 
 
+def parse_chips(text: str) -> list[str]:
+    """Chips joined by commas, or `all` that there are. Raises InputError where none is named."""
+    if text.strip().lower() == "all":
+        from ..simulator.hardware import Hardware
+
+        return Hardware.names()
+    chips = [name.strip() for name in text.split(",") if name.strip()]
+    if not chips:
+        raise InputError("--hw names no chip")
+    return chips
+
+
 def parse_pairs(option: str, pairs: Iterable[str]) -> dict[str, str]:
     """name=value options as a dictionary."""
     result = {}

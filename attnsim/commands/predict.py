@@ -8,6 +8,7 @@ import click
 
 from ..simulator.errors import InputError, unknown
 from ._options import (
+    parse_chips,
     parse_overrides,
     parse_parameters,
     parse_time,
@@ -73,9 +74,7 @@ def collect(
     if options.get("layer"):
         arguments["layer"] = True
     parameters = parse_parameters(options.get("parameter", ()))
-    chips = [name for name in options["hardware"].split(",") if name]
-    if not chips:
-        raise InputError("--hw names no chip")
+    chips = parse_chips(options["hardware"])
     names = names or list(FIRST_VARIANTS)
     own = {name: _own_parameters(get_class(name).id, shown, arguments) for name in names} if shown else {}
     measured, baseline_time = options.get("measured"), options.get("baseline_time")
@@ -103,7 +102,7 @@ Examples:
 )
 @click.argument("variants", nargs=-1, metavar="[VARIANT ...]")
 @click.option("--hw", "hardware", default="b200", show_default=True, metavar="NAME[,NAME|FILE]",
-              help="Chips by name, or profile files.")  # fmt: skip
+              help="Chips by name, or profile files; or all.")  # fmt: skip
 @problem_options
 @click.option("-p", "parameter", multiple=True, metavar="NAME=VALUE", help="A parameter of the variant.")
 @click.option("--set", "override", multiple=True, metavar="FIELD=VALUE", help="Change a number of the chip's profile.")

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from .._files import write_file
-from ._options import parse_parameters, parse_size, problem_arguments, problem_options
+from ._options import parse_chips, parse_parameters, parse_size, problem_arguments, problem_options
 
 MOST_POINTS = 2**22
 """Points of one call at most: about 3 GB of columns."""
@@ -121,7 +121,8 @@ Examples:
 """
 )
 @click.argument("variants", nargs=-1, required=True, metavar="VARIANT ...")
-@click.option("--hw", "hardware", default="b200", show_default=True, metavar="NAME[,NAME|FILE]", help="Chips.")
+@click.option("--hw", "hardware", default="b200", show_default=True, metavar="NAME[,NAME|FILE]",
+              help="Chips by name, or profile files; or all.")  # fmt: skip
 @problem_options
 @click.option("-p", "parameter", multiple=True, metavar="NAME=VALUE", help="A parameter of the variants.")
 @click.option("--output", metavar="FILE", help="A .csv or .parquet file (default: CSV on standard output).")
@@ -138,10 +139,7 @@ def command(variants: tuple[str, ...], hardware: str, parameter: tuple[str, ...]
         raise InputError(f"output {output!r}; allowed: a name that ends in .csv or .parquet")
     grid = {name: parse_grid(name.replace("_", "-"), options.pop(name)) for name in GRID if options.get(name)}
     rest = {**problem_arguments(options), **parse_parameters(parameter)}
-    chips = [name for name in hardware.split(",") if name]
-    if not chips:
-        raise InputError("--hw names no chip")
-    data = encode(collect(variants, chips, grid, rest), suffix)
+    data = encode(collect(variants, parse_chips(hardware), grid, rest), suffix)
     if output:
         write_file(Path(output), data)
     else:

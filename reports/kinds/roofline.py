@@ -100,7 +100,7 @@ def _picture(sheet: Roofline) -> list[Block]:
         )
     if sheet.predictions[0].problem.cache == "warm":
         said += " With a warm cache what fits the L2 need not come from memory: points may stand above its line."
-    alt = f"Roofline on {sheet.hardware.title}: {sheet.shown}"
+    alt = f"Roofline on {sheet.hardware.title}: {sheet.finding}"
     return [Picture(sheet.stem, alt, lambda: _draw(sheet), said)]
 
 

@@ -77,7 +77,7 @@ def limits(sheet: Roofline) -> tuple[float, float, float, float]:
     xs = [*corners, *(x for p in sheet.points for x in (p.intensity, p.l2_intensity) if x is not None)]
     lines = [c.flop_per_s for c in sheet.ceilings if c.kind in ("exp", "vector") and c.flop_per_s < peak * 8]
     ys = [peak, *lines, *(y for p in sheet.points for y in p.rungs.values())]
-    x0, x1 = min(xs) / 3.5, max(*xs, corners[0] * 4) * 2.5
+    x0, x1 = min(xs) / (3.5 if len(sheet.slopes) < 3 else 7), max(*xs, corners[0] * 4) * 2.5
     y0, y1 = min(*ys, peak / 25) / 2.2, max(ys) * 2.2
     return x0, x1, y0, y1
 
@@ -204,13 +204,15 @@ def _label_slopes(axes: Axes, renderer: RendererAgg, sheet: Roofline) -> list[Bo
     strips: list[Box] = []
     area = _area(axes)
     for slope in sheet.slopes:
-        tried = (_along(axes, renderer, slope, sheet, share) for share in SHARES)
+        tried = (_along(axes, renderer, slope, sheet, share, side) for share in SHARES for side in (1, -1))
         choices = [choice for choice in tried if choice is not None]
         if not choices:
             continue
+        near = [_visible(axes, other, sheet) for other in sheet.slopes if other is not slope]
         costs = [
             sum(box.overlap(other) for box in boxes for other in (*marks, *strips))
             + 1e3 * sum(not box.inside(area) for box in boxes)
+            + 50 * sum(box.crossed_by(*line) for box in boxes for line in near)
             for _, boxes in choices
         ]
         best = choices[costs.index(min(costs))]
@@ -222,9 +224,10 @@ def _label_slopes(axes: Axes, renderer: RendererAgg, sheet: Roofline) -> list[Bo
 
 
 def _along(
-    axes: Axes, renderer: RendererAgg, slope: Slope, sheet: Roofline, share: float
+    axes: Axes, renderer: RendererAgg, slope: Slope, sheet: Roofline, share: float, side: int
 ) -> tuple[Text, list[Box]] | None:
-    """A slope's label at a share of its way, and the boxes that follow it; None where the line is too short."""
+    """A slope's label at a share of its way, above (1) or below (-1) it, and the boxes that follow it; None where the
+    line is too short."""
     (ax, ay), (bx, by) = _visible(axes, slope, sheet)
     length = math.hypot(bx - ax, by - ay)
     flat = axes.text(0, 0, slope.label, fontsize=8.5)
@@ -234,7 +237,7 @@ def _along(
     if length < width * 1.1:
         return None
     angle = math.atan2(by - ay, bx - ax)
-    lift = height / 2 + 4
+    lift = side * (height / 2 + 4)
     centre = ax + (bx - ax) * share - math.sin(angle) * lift, ay + (by - ay) * share + math.cos(angle) * lift
     text = axes.text(
         *_data(axes, *centre), slope.label, fontsize=8.5, rotation=math.degrees(angle), ha="center", va="center",
@@ -310,8 +313,7 @@ def _label_points(axes: Axes, renderer: RendererAgg, sheet: Roofline, taken: lis
 
 def _titles(figure: Figure, sheet: Roofline) -> None:
     """What is seen: the chip and how many variants; below it the workload."""
-    shown = sheet.shown if sheet.points else "no variant drawn (roofline.md says why)"
-    left, title = PLOT_AREA[0], f"Roofline on {sheet.hardware.title}: {shown}"
+    left, title = PLOT_AREA[0], f"Roofline on {sheet.hardware.title}: {sheet.finding}"
     about = workload(sheet.predictions[0])
     room = (0.99 - left) * figure.bbox.width
     for text in (

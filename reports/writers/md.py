@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from ..document import Block, Chart, Code, Document, Items, Paragraph, Picture, Section, Table, pictures
 from . import Album
 
-SPECIAL = re.compile(r"[\\`*\[\]<>#|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+SPECIAL = re.compile(r"[\\`*\[\]<>#|~$&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 """What Markdown would read as markup; an underscore inside a word is none."""
 
 
