@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from .cases import cases
 from .drift import drift
 from .pairs import pairs_right
 from .rows import identity, summary
-from .silicon import CHIPS, FITTED_CHIPS, SPLITS, Floats, Table, known_bad, tables
+from .silicon import CHIPS, FITTED_CHIPS, SPLITS, Floats, known_bad, tables
 from .silicon.table import FITTED_TABLES
 from .validate import Checked, check_chip
 
@@ -30,6 +30,7 @@ Rows = NDArray[np.bool_]
 
 FINE = ("chip", "framework", "version", "op", "kernel_source", "implementation", "dtype", "kv_dtype")
 COARSE = ("chip", "framework", "version", "op")
+BY_CHIP = ("chip",)
 BY_CASE = ("case", "chip")
 BY_CASE_AND_FRAMEWORK = ("case", "chip", "framework")
 
@@ -149,14 +150,43 @@ def _reasons(piece: Piece, split: int) -> Counter[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Validation:
-    """What a run over the measured tables gives: records, drift between versions, and the rows of a picture."""
+class Shown:
+    """The predicted rows of one split of a table, without those that a rule excludes."""
 
-    records: list[Record]
-    worst: list[Record]
-    drift: list[Record]
-    rows: list[tuple[Table, Floats, Floats, str]]
-    """Table, measured and predicted seconds, split."""
+    checked: Checked
+    split: str
+    rows: Rows
+
+    @property
+    def measured_s(self) -> Floats:
+        return self.checked.table.latency_s[self.rows]
+
+    @property
+    def predicted_s(self) -> Floats:
+        return self.checked.predicted_s[self.rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """What a run over measured tables gives: records, the rows furthest off, drift between versions, and the rows."""
+
+    records: list[Record] = field(default_factory=list)
+    worst: list[Record] = field(default_factory=list)
+    drift: list[Record] = field(default_factory=list)
+    rows: list[Shown] = field(default_factory=list)
+
+    def add(self, checked: Sequence[Checked], splits: Collection[str], keys: Sequence[Sequence[str]]) -> None:
+        """Tables of one chip; records by each of the keys."""
+        parts = pieces(checked, package=keys[0] in (FINE, COARSE) and bool(checked[0].table.path))
+        for each in keys:
+            self.records.extend(records(parts, each, splits))
+        self.worst.extend(worst(checked, splits))
+        self.worst.sort(key=lambda r: -abs(np.log(r["measured_s"] / r["predicted_s"])))
+        for one in checked:
+            for split in splits:
+                rows = one.table.rows(split) & ~np.isnan(one.predicted_s)
+                if rows.any():
+                    self.rows.append(Shown(one, split, rows))
 
 
 def validate(
@@ -177,27 +207,13 @@ def validate(
         apart = set(splits) == {"zero-shot"}
         chips = [c for c in CHIPS.values() if c not in (FITTED_CHIPS if apart else ())
                  and ("zero-shot" in splits or c in (*FITTED_CHIPS, *FITTED_TABLES))]  # fmt: skip
-    result = Validation([], [], [], [])
+    result = Validation()
     measured = tables(chips, frameworks, operations)
     for chip, group in itertools.groupby(measured, key=lambda table: table.chip):
         alike = list(group)
-        checked = check_chip(load_hardware(chip), alike)
         result.drift.extend(drift(alike))
-        parts = pieces(checked, package=keys[0] in (FINE, COARSE))
-        for each in keys:
-            result.records.extend(records(parts, each, chosen))
-        result.worst.extend(worst(checked, chosen))
-        for one in checked:
-            result.rows.extend(_rows(one, chosen))
-    result.worst.sort(key=lambda r: -abs(np.log(r["measured_s"] / r["predicted_s"])))
+        result.add(check_chip(load_hardware(chip), alike), chosen, keys)
     return result
-
-
-def _rows(one: Checked, splits: Collection[str]) -> Iterable[tuple[Table, Floats, Floats, str]]:
-    for split in splits:
-        rows = one.table.rows(split) & ~np.isnan(one.predicted_s)
-        if rows.any():
-            yield one.table, one.table.latency_s[rows], one.predicted_s[rows], split
 
 
 WORST = 3

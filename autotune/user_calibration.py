@@ -63,8 +63,8 @@ class UserFit:
     predicted_s: Floats
 
 
-def read_timings(path: Path) -> list[dict[str, Any]]:
-    """The rows of a table of timings, checked. Raises InputError that names the line."""
+def read_timings(path: Path, fewest: int = FEWEST_ROWS) -> list[dict[str, Any]]:
+    """The rows of a table of timings, checked. Raises InputError that names the line, or where they are too few."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
@@ -84,8 +84,8 @@ def read_timings(path: Path) -> list[dict[str, Any]]:
         raise InputError(f"cannot read {str(path)!r}: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"cannot read {str(path)!r}: {error}") from None
-    if len(rows) < FEWEST_ROWS:
-        raise InputError(f"{path.name} has {len(rows)} rows; a fit needs {FEWEST_ROWS} or more")
+    if len(rows) < fewest:
+        raise InputError(f"{path.name} has {len(rows)} rows; {fewest} or more are needed")
     return rows
 
 

@@ -1,9 +1,9 @@
-"""A document on paper: which headings stand above what, the type of a table, whether its page is turned, its columns."""
+"""A document on paper: which headings stand above what, how large the type of a table is, how wide its columns are."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from .document import Block, Chart, Column, Section, Table
@@ -12,10 +12,15 @@ PORTRAIT, LANDSCAPE = 470.0, 715.0
 """Points across an A4 page between margins of 22 mm, upright and turned."""
 GAP = 8.0
 """Points between two columns."""
-TRIED = ((9.0, False), (8.0, False), (7.0, False), (8.0, True), (7.0, True))
-"""Sizes of type in points, and whether the page is turned, the best first."""
-MOST_EMS = 20.0
-"""Longer texts are broken into lines before the type gets smaller."""
+TRIED = (
+    (9.0, False, 20), (8.0, False, 20), (8.0, False, 13), (7.0, False, 10), (8.0, True, 20), (7.0, True, 20),
+)  # fmt: skip
+"""The best first: the size of the type in points, whether the page is turned, and the least ems from which texts may be
+broken into lines."""
+LONGEST = 200
+"""Ems beyond which any line is broken."""
+BOLDER, SMALLER = 1.22, 0.9
+"""Widths of bold type, and sizes of the marks below heads, over those of usual type."""
 WIDE, NARROW = frozenset("mwMWµ@%×→≤≥—…"), frozenset("iljtfrI.,;:'|![]() ")
 BREAKS = re.compile(r"(?<=[/_=,;:.+])(?=[^\s\d])|(?<=[_/=,;:])(?=\d)|(?<=[^\W_]-)(?=[^\W\d_])|(?<=\))(?=\()")
 """Where a word may be broken: a name of a file, a kernel or a config."""
@@ -87,39 +92,55 @@ def pieces(text: str) -> list[str]:
     return [piece for word in text.split() for piece in BREAKS.split(word) if piece]
 
 
-def heads(column: Column) -> list[str]:
-    """The lines above a column: its head, and the mark of its numbers."""
-    return [column.head, f"({column.mark})"] if column.mark else [column.head]
+def _head(column: Column) -> float:
+    """Ems of the widest word above a column: its head is bold, the mark of its numbers is smaller."""
+    mark = SMALLER * ems(f"({column.mark})") if column.mark else 0.0
+    return max((mark, *(BOLDER * ems(word) for word in column.head.split())))
 
 
 @dataclass(frozen=True, slots=True)
 class _Needs:
-    """Ems of a column: with every line broken where it may be, as it should be, with no line broken."""
+    """Ems of a column: with every line broken where it may be, and with none broken."""
 
     least: float
-    wanted: float
     most: float
+
+    def wanted(self, ems: float) -> float:
+        """With longer lines broken."""
+        return max(self.least, min(self.most, ems))
 
 
 def layout(table: Table) -> Layout:
     """The largest type, upright if possible, in which the columns lie side by side."""
     needs = [_needs(table, index) for index in range(len(table.columns))]
-    for size, turned in TRIED:
-        if _across((n.wanted for n in needs), size) <= _room(turned):
-            return Layout(size, turned, (Part(tuple(range(len(needs))), _given(needs, size, turned)),))
-    size, turned = TRIED[-1]
+    for size, turned, least in TRIED:
+        if (level := _level(needs, size, turned)) >= least:
+            return Layout(size, turned, (_part(range(len(needs)), needs, size, level),))
+    size, turned, _ = TRIED[-1]
     parts: list[Part] = []
     at = 0
     while at < len(needs):
         shown = [0] if at else []
         while at < len(needs):
-            over = _across((needs[index].least for index in (*shown, at)), size) > _room(turned)
-            if over and len(shown) > 1:
+            level = _level([needs[index] for index in (*shown, at)], size, turned)
+            if level < 0 and len(shown) > 1:
                 break
             shown.append(at)
             at += 1
-        parts.append(Part(tuple(shown), _given([needs[index] for index in shown], size, turned)))
+        level = _level([needs[index] for index in shown], size, turned)
+        parts.append(_part(shown, needs, size, level))
     return Layout(size, turned, tuple(parts))
+
+
+def _level(needs: Sequence[_Needs], size: float, turned: bool) -> int:
+    """The most ems from which lines must be broken so that the columns fit the page; below 0 where they never do."""
+    room = LANDSCAPE if turned else PORTRAIT
+    fits = (ems for ems in range(LONGEST, -1, -1) if sum(size * n.wanted(ems) + GAP for n in needs) - GAP <= room)
+    return next(fits, -1)
+
+
+def _part(columns: Sequence[int], needs: Sequence[_Needs], size: float, level: int) -> Part:
+    return Part(tuple(columns), tuple(size * needs[index].wanted(level) for index in columns))
 
 
 def _needs(table: Table, index: int) -> _Needs:
@@ -127,27 +148,9 @@ def _needs(table: Table, index: int) -> _Needs:
     column = table.columns[index]
     texts = [column.text(row[index]) for row in table.rows]
     longest = max((ems(line) for text in texts for line in text.splitlines()), default=0.0)
-    words = [word for line in heads(column) for word in line.split()]
-    head = 1.16 * max(map(ems, words), default=0.0)  # heads are bold
+    head = _head(column)
     most = max(longest, head)
     if column.numeric:
-        return _Needs(most, most, most)
+        return _Needs(most, most)
     least = max([head, *(ems(piece) for text in texts for piece in pieces(text))])
-    return _Needs(least, max(least, min(most, MOST_EMS)), most)
-
-
-def _across(widths: Iterable[float], size: float) -> float:
-    """Points that columns of so many ems take side by side."""
-    return sum(size * width + GAP for width in widths) - GAP
-
-
-def _room(turned: bool) -> float:
-    return LANDSCAPE if turned else PORTRAIT
-
-
-def _given(needs: Sequence[_Needs], size: float, turned: bool) -> tuple[float, ...]:
-    """Points for each column: what it should have, and its share of what is left over or of what is missing."""
-    spare = _room(turned) - _across((n.wanted for n in needs), size)
-    move = [n.most - n.wanted if spare > 0 else n.least - n.wanted for n in needs]
-    share = min(1.0, spare / (size * sum(move))) if any(move) else 0.0
-    return tuple(size * (n.wanted + share * by) for n, by in zip(needs, move, strict=True))
+    return _Needs(least, most)

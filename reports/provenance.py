@@ -11,6 +11,7 @@ from pathlib import Path
 from .. import __version__
 from ..simulator import calibration
 from ..simulator.hardware import NUMBERS, Hardware
+from ..simulator.implementations import Implementation
 from ..simulator.prediction import Prediction
 from .document import MARKS, Block, Code, Items, Paragraph, Section
 
@@ -43,6 +44,15 @@ def _profile(hardware: Hardware) -> str:
     return text + f"; {'validated on ' + hardware.validated if hardware.validated else 'works, not validated'}"
 
 
+def constants_line(
+    kernel: Implementation, generation: str, direction: str, dtype: str, kv_dtype: str, confidence: str
+) -> str:
+    """The constants of a kernel on a generation: how far to trust them, the digest of their file."""
+    path = calibration.path_of(kernel.calibration or kernel.name, generation, direction, dtype, kv_dtype)
+    origin = f"sha256 {digest(path.read_bytes())}" if path else "of the profile"
+    return f"{kernel.name} on {generation}: {confidence}, {origin}"
+
+
 def _calibrations(predictions: Iterable[Prediction]) -> list[str]:
     """One line a set of constants that a predicted time rests on."""
     lines = set()
@@ -54,28 +64,28 @@ def _calibrations(predictions: Iterable[Prediction]) -> list[str]:
             lines.add(f"{kernel.name}: no constants of its own ({p.confidence})")
             continue
         main = p.evaluation.graph.main
-        path = calibration.path_of(
-            kernel.calibration or kernel.name, p.hardware.generation, p.prepared.direction, main.dtype, main.kv_dtype
+        line = constants_line(
+            kernel, p.hardware.generation, p.prepared.direction, main.dtype, main.kv_dtype, str(p.confidence)
         )
-        line = f"{kernel.name} on {p.hardware.generation}: {p.confidence}"
-        line += f", sha256 {digest(path.read_bytes())}" if path else ", of the profile"
         line += f", known error about {constants.error_percent:.0f} %" if constants.error_percent else ""
         lines.add(line)
     return sorted(lines)
 
 
 def reproduce(
-    predictions: Sequence[Prediction], command: str | None = None, data: Mapping[str, str] | None = None
-) -> Section:
+    predictions: Sequence[Prediction], command: str | None = None, data: Mapping[str, str] | None = None,
+    chips: Iterable[Hardware] = (), constants: Iterable[str] = (),
+) -> Section:  # fmt: skip
     """The section that ends every report: the command, the versions, and what the numbers rest on.
 
-    data: names of the files that were read -> their digests (`data_files`), or any other origin.
+    data: names of the files that were read -> their digests (`data_files`), or any other origin. chips, constants
+    (`constants_line`): what numbers rest on that are in no prediction here.
     """
-    chips = {profile_hash(p.hardware): p.hardware for p in predictions}
+    profiles = {profile_hash(chip): chip for chip in (*(p.hardware for p in predictions), *chips)}
     versions = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     items = [("attnsim", f"{__version__} ({versions})")]
-    items += [("hardware profile", _profile(chip)) for chip in chips.values()]
-    items += [("calibration", line) for line in _calibrations(predictions)]
+    items += [("hardware profile", _profile(chip)) for chip in profiles.values()]
+    items += [("calibration", line) for line in sorted({*_calibrations(predictions), *constants})]
     items += [("data", f"{name}, {origin}") for name, origin in (data or {}).items()]
     blocks: list[Block] = [Code(command)] if command else []
     blocks += [Items(tuple(items)), Paragraph("What the marks of the numbers mean:"), Items(tuple(MARKS.items()))]

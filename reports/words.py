@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from ..simulator.prediction import Prediction
+from ..simulator.prediction import Prediction, plain
 
 PREFIXES = (("E", 1e18), ("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3))
 
@@ -60,6 +61,17 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
+def sizes(row: Mapping[str, Any]) -> str:
+    """The problem of a measured row, as short as it can be.
+
+    >>> sizes({"batch": 2, "heads": 32, "kv_heads": 8, "seq": 1, "kv_len": 4096, "head_dim": 128, "window": 0})
+    'B2 H32/8 N1 M4096 d128'
+    """
+    window = f" w{row['window']}" if row["window"] else ""
+    heads = f"H{row['heads']}/{row['kv_heads']}"
+    return f"B{row['batch']} {heads} N{row['seq']} M{row['kv_len']} d{row['head_dim']}{window}"
+
+
 def workload(p: Prediction) -> str:
     """The problem in a line."""
     q = p.problem
@@ -96,5 +108,5 @@ def parameters(p: Prediction) -> str:
     def text(value: Any) -> str:
         return "x".join(map(str, value)) if isinstance(value, list) else str(value)
 
-    values = p.to_dict()["parameters"]
-    return ", ".join(f"{name}={text(value)}" for name, value in values.items() if value is not None)
+    values = {name: plain(value) for name, value in p.variant.parameters().items() if value is not None}
+    return ", ".join(f"{name}={text(value)}" for name, value in values.items())

@@ -10,7 +10,7 @@ import math
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -147,6 +147,17 @@ class Hardware:
             notes[key] = ("override", "set by the user")
         _check_together(path, values)
         return Hardware(**_texts(path, profile), **values, notes=notes)
+
+    def with_numbers(self, **numbers: float) -> Hardware:
+        """A copy with some numbers changed, checked as those of a profile are. Raises InputError."""
+        notes = dict(self.notes)
+        for key, value in numbers.items():
+            if key not in NUMBERS:
+                raise unknown("hardware number", key, NUMBERS)
+            numbers[key] = _checked(key, key, value)
+            notes[key] = ("override", "set by the user")
+        _check_together(self.name, {key: getattr(self, key) for key in REQUIRED} | numbers)
+        return replace(self, **numbers, notes=notes)  # type: ignore[arg-type]
 
     def note(self, field: str) -> tuple[str, str]:
         """Kind and source of a number: how it is known, and from where."""
@@ -352,7 +363,7 @@ def _override(key: str, raw: float | str) -> float:
     return _checked(f"--set {key}", key, value)
 
 
-def _check_together(path: Path, values: Mapping[str, Any]) -> None:
+def _check_together(path: Path | str, values: Mapping[str, Any]) -> None:
     sustained, highest = values["clock_sustained_hz"], values["clock_max_hz"]
     if sustained is not None and sustained > highest:
         raise InputError(

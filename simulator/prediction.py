@@ -249,13 +249,16 @@ class Prediction:
             "limited_by": self.limited_by,
         }  # fmt: skip
 
-    def again(self, *, variant: Variant | None = None, problem: Problem | None = None,
-              hardware: Hardware | None = None, choice: Choice | None = None) -> float | None:  # fmt: skip
-        """The predicted time with one thing changed (None where that has no schedule)."""
+    def evaluated(self, *, variant: Variant | None = None, problem: Problem | None = None,
+                  hardware: Hardware | None = None, choice: Choice | None = None) -> Evaluation:  # fmt: skip
+        """All rungs with one thing changed. Raises InputError where the variant refuses it."""
         variant = variant or self.variant
         prepared = variant.prepare(problem or self.problem)
-        evaluated = evaluate(variant, prepared, hardware or self.hardware, choice or self.choice)
-        return _rung(evaluated, "schedule", None)
+        return evaluate(variant, prepared, hardware or self.hardware, choice or self.choice)
+
+    def again(self, **changed: Any) -> float | None:
+        """The predicted time with one thing changed, as in `evaluated` (None where that has no schedule)."""
+        return _rung(self.evaluated(**changed), "schedule", None)
 
     def with_measured(self, seconds: float) -> Prediction:
         """The same prediction beside a measured time."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._files import write_file
+from ..reports.words import sizes
 from ..simulator.errors import InputError
 from ._grid import grid
 
@@ -36,15 +38,21 @@ BASELINES = ("roofline", "nearest", "aiconfigurator_sol", "aiconfigurator_calibr
 """Those of the table; the json has all."""
 
 
-def validated(
-    chips: list[str] | None, frameworks: list[str] | None, operations: list[str] | None, splits: list[str] | None,
-    form: str,
-) -> Validation:  # fmt: skip
-    """The tables that are asked for, checked. Raises InputError where no row is left."""
+def keys_of(form: str) -> Sequence[Sequence[str]]:
+    """What the records of a format are by."""
     from ..autotune import accuracy
 
     by_case = (accuracy.BY_CASE, accuracy.BY_CASE_AND_FRAMEWORK)
-    keys = {"json": (accuracy.FINE,), "md": by_case}.get(form, (accuracy.COARSE,))
+    return {"json": (accuracy.FINE,), "md": by_case}.get(form, (accuracy.COARSE,))
+
+
+def validated(
+    chips: list[str] | None, frameworks: list[str] | None, operations: list[str] | None, splits: list[str] | None,
+    keys: Sequence[Sequence[str]],
+) -> Validation:  # fmt: skip
+    """The tables that are asked for, checked; records by each of the keys. Raises InputError where no row is left."""
+    from ..autotune import accuracy
+
     found = accuracy.validate(chips, frameworks, operations, splits, keys=keys)
     if not found.records:
         raise InputError(
@@ -99,9 +107,7 @@ def _worst(found: Validation) -> str:
     rows = [
         [
             r["chip"], f"{r['framework']} {r['version']}", f"{r['op']} {r['dtype']}", r["implementation"],
-            f"B{r['batch']} H{r['heads']}/{r['kv_heads']} N{r['seq']} M{r['kv_len']} d{r['head_dim']}"
-            + (f" w{r['window']}" if r["window"] else ""),
-            f"{r['measured_s'] * 1e6:,.0f} us", f"{r['predicted_s'] * 1e6:,.0f} us", r["reason"],
+            sizes(r), f"{r['measured_s'] * 1e6:,.0f} us", f"{r['predicted_s'] * 1e6:,.0f} us", r["reason"],
         ]
         for r in found.worst[:WORST_SHOWN]
     ]  # fmt: skip
@@ -167,5 +173,5 @@ def draw(found: Validation, path: str) -> None:
     """Predicted against measured latency, a panel an operation."""
     from ..reports.pictures.accuracy import Cloud, predicted_vs_measured
 
-    clouds = [Cloud(one.operation, split, measured, predicted) for one, measured, predicted, split in found.rows]
+    clouds = [Cloud(r.checked.table.operation, r.split, r.measured_s, r.predicted_s) for r in found.rows]
     write_file(Path(path), predicted_vs_measured(clouds, Path(path)))

@@ -12,6 +12,8 @@ from ._options import parse_parameters
 
 CUBE = (16, 32, 32)
 """The layout of three axes that numbers are shown for."""
+LENGTHS = [2**k for k in range(8, 21)]
+"""At which variants are compared with dense attention; the first nine of those that are counted one by one."""
 
 
 SELF, CAUSAL, CROSS = "self-attention (N = M)", "causal self-attention (N = M)", "N queries over M keys, decoding N = 1"
@@ -121,53 +123,27 @@ def graph_lines(variant: Any) -> list[str]:
 
 def crossover(variant: Any, chip: Any, rung: str) -> str:
     """The length from which the variant beats dense attention on the chip, by one rung."""
-    import numpy as np
+    from ..simulator.crossover import Question, curve, efficiency
 
-    from ..simulator.errors import InputError
-    from ..simulator.sweep import sweep
-
-    def wins(lengths: Any) -> Any:
-        columns = sweep(variant.id, hardware=chip, seq=lengths, **given)
-        speedups = columns[f"ladder.{rung}.speedup"]
-        if np.isnan(speedups).all():
-            raise InputError(f"no {rung} known")
-        return speedups > 1.0
-
-    given = {name: value for name, value in variant.parameters().items() if value is not None}
-    grid = 2.0 ** np.arange(8, 21)
-    if not variant.vectorised:
-        grid = grid[grid <= 2**16]
-    if variant.id in ("gna", "swin"):
-        grid = grid[grid >= smallest(variant)]
-        if not len(grid):
-            return "unknown (its window is longer than the lengths tried)"
-    won = wins(grid)
-    if won.all():
-        return f"everywhere from {int(grid[0])} tokens on"
-    if not won[-1]:
-        return f"nowhere in {int(grid[0])} .. {int(grid[-1]):,} tokens"
-    last = int(np.flatnonzero(~won)[-1])
-    low, high = int(grid[last]), int(grid[last + 1])
-    while high - low > max(1, low // 256):
-        middle = (low + high) // 2
-        low, high = (low, middle) if bool(wins(np.array([float(middle)]))[0]) else (middle, high)
-    return f"from about {high:,} tokens on"
+    tried = curve(Question(variant, chip), LENGTHS if variant.vectorised else LENGTHS[:9])
+    found = efficiency(tried, rung, resolution=1 / 256)
+    if found.low is None or found.high is None:
+        return f"unknown ({tried.gaps[0].why if tried.gaps else f'no {rung} known'})"
+    if found.length is None:
+        return f"nowhere in {found.low} .. {found.high:,} tokens"
+    if found.everywhere:
+        return f"everywhere from {found.low} tokens on"
+    return f"from about {found.length:,} tokens on"
 
 
 def crossover_lines(variant: Any, hardware: str) -> list[str]:
     """Crossover lengths by floor and by schedule, or why there are none."""
     from ..simulator.api import load_hardware
-    from ..simulator.errors import InputError
 
     chip = load_hardware(hardware)
     if 1 not in variant.axes or axes_given(variant) > 1 or variant.id in ("mha", "block-mask"):
         return []
-    found = []
-    for rung in ("roofline", "schedule"):
-        try:
-            found.append((rung, crossover(variant, chip, rung)))
-        except InputError as error:
-            found.append((rung, f"unknown ({error})"))
+    found = [(rung, crossover(variant, chip, rung)) for rung in ("roofline", "schedule")]
     head = f"faster than dense attention on {chip.name} (batch 1, 32 heads, head_dim 128, bf16):"
     return [head, *(f"  by {rung}: {where}" for rung, where in found)]
 

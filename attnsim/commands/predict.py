@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -36,14 +37,19 @@ def _own_parameters(variant: str, shown: dict[str, dict[str, Any]], arguments: d
     return {"form": "absorbed", **own} if variant == "mla" and own and few else own
 
 
-def collect(
-    variants: tuple[str, ...], options: dict[str, Any], left_out: list[LeftOut] | None = None
-) -> tuple[list[Any], dict[str, Any]]:
-    """Predictions for the options of the command line, and the problem arguments they were made with.
+@dataclass(frozen=True)
+class Asked:
+    """What a command line asks about. arguments: sizes, choices and parameters; own: parameters of single variants."""
 
-    left_out: where given, variants that refuse the problem are noted there and the others predicted.
-    """
-    from ..simulator.api import FIRST_VARIANTS, predict
+    variants: list[str]
+    chips: list[str]
+    arguments: dict[str, Any]
+    own: dict[str, dict[str, Any]]
+
+
+def asked(variants: tuple[str, ...], options: dict[str, Any]) -> Asked:
+    """The options of the command line, presets and configs filled in. Raises InputError."""
+    from ..simulator.api import FIRST_VARIANTS
     from ..simulator.variants import get_class
 
     arguments: dict[str, Any] = {}
@@ -77,6 +83,20 @@ def collect(
     chips = parse_chips(options["hardware"])
     names = names or list(FIRST_VARIANTS)
     own = {name: _own_parameters(get_class(name).id, shown, arguments) for name in names} if shown else {}
+    return Asked(names, chips, arguments | parameters, own)
+
+
+def collect(
+    variants: tuple[str, ...], options: dict[str, Any], left_out: list[LeftOut] | None = None
+) -> tuple[list[Any], dict[str, Any]]:
+    """Predictions for the options of the command line, and the arguments they were made with.
+
+    left_out: where given, variants that refuse the problem are noted there and the others predicted.
+    """
+    from ..simulator.api import predict
+
+    question = asked(variants, options)
+    names, chips = question.variants, question.chips
     measured, baseline_time = options.get("measured"), options.get("baseline_time")
     if measured is not None and (len(names) > 1 or len(chips) > 1):
         raise InputError("--measured belongs to one variant on one chip")
@@ -84,10 +104,10 @@ def collect(
         names, chips, baseline=options.get("baseline") or "mha",
         measured=None if measured is None else parse_time("measured", measured),
         baseline_time=None if baseline_time is None else parse_time("baseline-time", baseline_time),
-        overrides=parse_overrides(options.get("override", ())), parameters=own, left_out=left_out,
-        **(arguments | parameters),
+        overrides=parse_overrides(options.get("override", ())), parameters=question.own, left_out=left_out,
+        **question.arguments,
     )  # fmt: skip
-    return results, arguments
+    return results, question.arguments
 
 
 @click.command(
@@ -116,16 +136,24 @@ Examples:
 @click.option("--baseline-time", metavar="TIME", help="The baseline's measured time, such as 135ms.")
 @click.option("--measured", metavar="TIME", help="The variant's measured time: adds the last rung.")
 @click.option("--layer", is_flag=True, help="Count the plain Q, K, V and output projections in.")
+@click.option("--plot", is_flag=True, help="Draw the roofline below the table.")
 @click.option("--format", "form", default="table", show_default=True, help="table, json, csv or md.")
 @click.option("--output", metavar="FILE", help="Write there in place of standard output.")
-def command(variants: tuple[str, ...], form: str, output: str | None, **options: Any) -> None:
+def command(variants: tuple[str, ...], plot: bool, form: str, output: str | None, **options: Any) -> None:
     """Predict how fast VARIANTs can be and will be, and what limits them.
 
     With no VARIANT: one of each family on a default workload.
     """
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
+    if plot and form != "table":
+        raise InputError(f"--plot draws below the table; format is {form!r}")
     results, _ = collect(variants, options)
     from . import _render
 
-    write_output(getattr(_render, form)(results), output)
+    text = getattr(_render, form)(results)
+    if plot:
+        from ._plot import plots
+
+        text += f"\n\n{plots(results)}"
+    write_output(text, output)

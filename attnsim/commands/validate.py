@@ -79,8 +79,9 @@ def command(
 
     _silicon.check_picture(picture)
     found = _silicon.validated(
-        names("--chip", chip), names("--framework", framework), names("--op", op), names("--split", split), form
-    )
+        names("--chip", chip), names("--framework", framework), names("--op", op), names("--split", split),
+        _silicon.keys_of(form),
+    )  # fmt: skip
     if form == "json":
         text = json.dumps(found.records, indent=1)
     else:

@@ -9,6 +9,7 @@ so.
 from __future__ import annotations
 
 import csv
+import functools
 import math
 import re
 from collections.abc import Mapping
@@ -47,7 +48,8 @@ class Landscape:
     """A published landscape.
 
     task: None where `reason` says why it cannot be modelled. seconds: of every config as it is written, infinite where
-    it failed. configs: the same configs as the model reads them. assumed: what the source leaves open.
+    it failed. configs: the same configs as the model reads them. assumed: what the source leaves open. source: who
+    measured. failures: what is known of why configs failed.
     """
 
     id: str
@@ -57,6 +59,8 @@ class Landscape:
     configs: Mapping[str, Tile] = field(default_factory=dict)
     reason: str = ""
     assumed: tuple[str, ...] = ()
+    source: str = ""
+    failures: Mapping[str, str] = field(default_factory=dict)
 
 
 def read(path: str | Path) -> list[Landscape]:
@@ -67,7 +71,9 @@ def read(path: str | Path) -> list[Landscape]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise InputError(f"cannot read {str(path)!r}: {why}") from None
-    missing = [name for name in REQUIRED if not rows or rows[0].get(name) is None]
+    if not rows:
+        raise InputError(f"{str(path)!r} is empty")
+    missing = [name for name in REQUIRED if rows[0].get(name) is None]
     if missing:
         raise InputError(f"{str(path)!r} is no table of landscapes: it lacks {', '.join(missing)}")
     groups: dict[str, list[dict[str, str]]] = {}
@@ -79,21 +85,25 @@ def read(path: str | Path) -> list[Landscape]:
 def landscape(name: str, rows: list[dict[str, str]]) -> Landscape:
     """One landscape from its rows."""
     seconds: dict[str, float] = {}
+    failures: dict[str, str] = {}
     for row in rows:
         time_s = seconds_of(row["time_ms"])
         seconds[row["config"]] = min(time_s, seconds.get(row["config"], math.inf))
-    chip = rows[0]["chip"]
+        if not math.isfinite(time_s):
+            failures[row["config"]] = row.get("notes", "") or row["time_ms"]
+    chip, source = rows[0]["chip"], rows[0].get("source", "")
+    made = functools.partial(Landscape, name, chip, seconds, source=source, failures=failures)
     if not any(map(math.isfinite, seconds.values())):
-        return Landscape(name, chip, seconds, reason="none of its configurations has a time")
+        return made(reason="none of its configurations has a time")
     try:
         task, assumed = task_of(rows[0])
         configs = {text: config_of(text, task) for text in seconds}
     except InputError as error:
-        return Landscape(name, chip, seconds, reason=str(error))
+        return made(reason=str(error))
     if len(set(configs.values())) == 1 < len(configs):
         reason = "its configurations differ in nothing that the model knows"
-        return Landscape(name, chip, seconds, reason=reason)
-    return Landscape(name, chip, seconds, task, configs, assumed=tuple(assumed))
+        return made(reason=reason)
+    return made(task=task, configs=configs, assumed=tuple(assumed))
 
 
 def seconds_of(text: str) -> float:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
 PICTURE_FORMATS = ("svg", "png", "pdf")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -18,13 +19,19 @@ LAYOUT_DPI, PNG_DPI = 100, 160
 STYLE: dict[str, Any] = {
     "figure.dpi": LAYOUT_DPI, "font.family": "DejaVu Sans", "font.size": 9, "text.color": INK, "axes.edgecolor": INK,
     "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.spines.top": False,
-    "axes.spines.right": False, "svg.hashsalt": "attnsim", "svg.fonttype": "path", "text.usetex": False,
+    "axes.spines.right": False, "svg.hashsalt": "attnsim", "svg.fonttype": "path", "pdf.fonttype": 42, "text.usetex": False,
 }  # fmt: skip
 NO_DATES: dict[str, dict[str, Any]] = {
     "svg": {"Date": None, "Creator": "attnsim"},
     "png": {"Software": "attnsim"},
     "pdf": {"CreationDate": None, "Creator": "attnsim", "Producer": "attnsim"},
 }
+
+
+def shrink(text: Text, room: float) -> None:
+    """Make a text small enough for a width in pixels; type does not scale evenly, hence the steps."""
+    while (width := text.get_window_extent().width) > room:
+        text.set_fontsize(float(text.get_fontsize()) * min(0.99, room / width))
 
 
 @contextmanager

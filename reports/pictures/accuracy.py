@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +28,16 @@ Panels = Mapping[str, Mapping[str, Pair]]
 SIDE, STRIP, GAP = 2.5, 0.8, 0.12
 """Inches: the square of a panel, the height of the strip below it, what is between them."""
 CELL = (SIDE + 0.85, SIDE + GAP + STRIP + 0.85)
-TOP, FOOT, LEFT = 0.45, 0.45, 0.25
+TOP, FOOT, LEFT, TITLE_LINE, KEY_LINE, KEY_ENTRY = 0.45, 0.45, 0.25, 0.23, 0.19, 1.25
+LETTERS = 7.8
+"""Of the title, an inch."""
 MOST_COLUMNS = 4
 BANDS = ((1.25, "#e6e6e6"), (1.10, "#c4c4c4"))
 """Factors up and down from the measured time, and what is painted between."""
 RATIOS = (0.5, 2.0)
 """Limits of the strips; points beyond lie on their edges."""
+FEW_POINTS = 600
+"""Of a panel, up to which they are drawn larger."""
 MOST_POINTS = 4000
 """Drawn of each colour in a panel; numbers count all rows."""
 UNITS = {0: "s", -3: "ms", -6: "µs", -9: "ns"}
@@ -90,13 +95,18 @@ def draw(panels: Panels, title: str) -> Figure:
 
     across = min(MOST_COLUMNS, math.ceil(math.sqrt(len(panels))))
     down = math.ceil(len(panels) / across)
-    width, height = LEFT + across * CELL[0], TOP + down * CELL[1] + FOOT
+    looks = _looks(list(dict.fromkeys(colour for colours in panels.values() for colour in colours)))
+    width = LEFT + across * CELL[0]
+    lines = textwrap.wrap(title, int(width * LETTERS))
+    top = TOP + TITLE_LINE * (len(lines) - 1)
+    key_columns = max(1, min(len(looks) + len(BANDS), int(width / KEY_ENTRY)))
+    foot = FOOT + KEY_LINE * (math.ceil((len(looks) + len(BANDS)) / key_columns) - 1)
+    height = top + down * CELL[1] + foot
     figure = Figure(figsize=(width, height), dpi=LAYOUT_DPI)
     FigureCanvasAgg(figure)
-    looks = _looks(list(dict.fromkeys(colour for colours in panels.values() for colour in colours)))
     for number, (panel, colours) in enumerate(panels.items()):
         row, column = divmod(number, across)
-        x, y = LEFT + column * CELL[0] + 0.6, height - TOP - row * CELL[1] - 0.4
+        x, y = LEFT + column * CELL[0] + 0.6, height - top - row * CELL[1] - 0.4
         square = figure.add_axes((x / width, (y - SIDE) / height, SIDE / width, SIDE / height))
         below = (y - SIDE - GAP - STRIP) / height
         strip = figure.add_axes((x / width, below, SIDE / width, STRIP / height), sharex=square)
@@ -107,8 +117,8 @@ def draw(panels: Panels, title: str) -> Figure:
             strip.set_ylabel("predicted /\nmeasured")
         if number + across >= len(panels):
             strip.set_xlabel("measured")
-    figure.text(0.15 / width, 1 - 0.12 / height, title, fontsize=13, weight="bold", va="top", gid="title")
-    _key(figure, looks)
+    figure.text(0.15 / width, 1 - 0.12 / height, "\n".join(lines), fontsize=13, weight="bold", va="top", gid="title")
+    _key(figure, looks, key_columns)
     return figure
 
 
@@ -131,7 +141,8 @@ def _panel(square: Axes, strip: Axes, colours: Mapping[str, Pair], looks: Mappin
     square.plot(ends, ends, color=INK, linewidth=0.7, zorder=3)
     strip.axhline(1, color=INK, linewidth=0.7, zorder=3)
     (measured, predicted), shades = _mixed(colours, looks)
-    marks: dict[str, Any] = {"s": 3, "c": shades, "linewidths": 0, "alpha": 0.35, "zorder": 2, "rasterized": True}
+    size, alpha = (3, 0.35) if len(shades) > FEW_POINTS else (10, 0.6)
+    marks: dict[str, Any] = {"s": size, "c": shades, "linewidths": 0, "alpha": alpha, "zorder": 2, "rasterized": True}
     square.scatter(measured, predicted, **marks)
     strip.scatter(measured, np.clip(predicted / measured, *RATIOS), clip_on=False, **marks)
     for axes in (square, strip):
@@ -190,13 +201,13 @@ def seconds(value: float) -> str:
     return f"{value / 10.0**power:g} {UNITS[power]}"
 
 
-def _key(figure: Figure, looks: Mapping[str, Any]) -> None:
-    """One line at the foot: what colours and bands stand for."""
+def _key(figure: Figure, looks: Mapping[str, Any], columns: int) -> None:
+    """At the foot: what colours and bands stand for."""
     from matplotlib.patches import Patch
 
     handles: list[Any] = [Patch(color=colour, label=name) for name, colour in looks.items()]
     handles += [Patch(color=shade, label=f"within {100 * (factor - 1):.0f} %") for factor, shade in reversed(BANDS)]
     figure.legend(
-        handles=handles, loc="lower center", ncols=len(handles), frameon=False, fontsize=8, handlelength=1.0,
+        handles=handles, loc="lower center", ncols=columns, frameon=False, fontsize=8, handlelength=1.0,
         handleheight=1.0, labelcolor=INK, edgecolor=FAINT,
     )  # fmt: skip

@@ -27,12 +27,12 @@ PREAMBLE = r"""\documentclass[10pt,a4paper]{article}
 \setlength{\emergencystretch}{3em}
 \setcounter{secnumdepth}{0}
 % A picture in its own size where it fits the page, else as large as fits.
-\newcommand{\drawn}[1]{\setbox0\hbox{\includegraphics{#1}}%
+\newcommand{\drawn}[1]{\leavevmode\setbox0\hbox{\includegraphics{#1}}%
   \ifdim\wd0>\linewidth\includegraphics[width=\linewidth,totalheight=0.8\textheight,keepaspectratio]{#1}%
   \else\ifdim\ht0>0.8\textheight\includegraphics[totalheight=0.8\textheight]{#1}\else\box0\fi\fi}
 """
 HEADINGS = ("section", "subsection", "subsubsection", "paragraph")
-SIZES = {9.0: r"\small", 8.0: r"\footnotesize", 7.0: r"\scriptsize"}
+SIZES = {9.0: r"\small", 8.0: r"\footnotesize", 7.0: r"\scriptsize", 6.0: r"\fontsize{6}{7}\selectfont"}
 ASCII = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
@@ -41,7 +41,7 @@ ASCII = {
 """Brackets and stars would be read as options of the command before them."""
 TEXT = {
     "\u00a0": "~", "°": r"\ensuremath{^\circ}", "µ": r"\ensuremath{\mu}", "·": r"\ensuremath{\cdot}", "…": r"\ldots{}",
-    "•": r"\textbullet{}", "–": "--", "—": "---", "‐": "-", "‑": "-", "‘": r"\textquoteleft{}",
+    "•": r"\textbullet{}", "–": r"\textendash{}", "—": r"\textemdash{}", "‐": "-", "‑": "-", "‘": r"\textquoteleft{}",
     "’": r"\textquoteright{}", "“": r"\textquotedblleft{}", "”": r"\textquotedblright{}", "€": r"\texteuro{}",
     "§": r"\textsection{}", "©": r"\textcopyright{}", "®": r"\textregistered{}", "™": r"\texttrademark{}",
     "ß": r"\ss{}", "æ": r"\ae{}", "Æ": r"\AE{}", "ø": r"\o{}", "Ø": r"\O{}", "œ": r"\oe{}", "Œ": r"\OE{}",
@@ -63,9 +63,10 @@ ACCENTS = {
 
 def write(document: Document, album: Album) -> dict[str, bytes]:
     """`<stem>.tex` and one PDF a picture. The same document gives the same bytes."""
+    body = [line for one in paper.flow(document.blocks) for line in _set(*one)]
     lines = [
         PREAMBLE, rf"\title{{{escape(document.title)}}}", r"\author{}", r"\date{}", r"\begin{document}", r"\maketitle",
-        "", wrapped(document.lead), "", *(line for one in paper.flow(document.blocks) for line in _set(*one)), r"\end{document}", "",
+        "", wrapped(document.lead), "", *body, r"\end{document}", "",
     ]  # fmt: skip
     files = {f"{picture.stem}.pdf": album.encoded(picture, "pdf") for picture in pictures(document)}
     return {f"{document.stem}.tex": "\n".join(lines).encode()} | files
@@ -73,12 +74,10 @@ def write(document: Document, album: Album) -> dict[str, bytes]:
 
 def escape(text: str) -> str:
     """Text as LaTeX shows it: every character, or its number in brackets where the usual fonts lack it."""
-    return "".join(_letter(letter) for letter in re.sub(r"-(?=-)", "-\0", text))
+    return re.sub(r"-(?=-)", "-{}", "".join(map(_letter, text)))  # two hyphens would become a dash
 
 
 def _letter(letter: str) -> str:
-    if letter == "\0":  # keeps two hyphens from becoming a dash
-        return "{}"
     if letter in ASCII:
         return ASCII[letter]
     if letter in TEXT:
@@ -137,7 +136,7 @@ def _set(headings: list[paper.Heading], block: Block | None) -> Iterator[str]:
 
 def _items(items: Items) -> Iterator[str]:
     if items.items:
-        yield r"\begin{itemize}"
+        yield r"\begin{itemize}\setlength{\itemsep}{2pt}\setlength{\parskip}{0pt}"
         for term, text in items.items:
             yield r"\item " + (rf"\textbf{{{wrapped(term)}}}: " if term else "") + wrapped(text)
         yield r"\end{itemize}"
@@ -177,7 +176,7 @@ def _table(table: Table, layout: paper.Layout) -> Iterator[str]:
         )
         yield rf"\begin{{longtable}}[l]{{@{{}}{form}@{{}}}}"
         yield r"\toprule"
-        yield " & ".join(map(_head, columns)) + r"\\\midrule\endhead"
+        yield " & ".join(_head(column, layout.size) for column in columns) + r"\\\midrule\endhead"
         yield r"\bottomrule\endlastfoot"
         for row in table.rows:
             cells = ((table.columns[index], row[index]) for index in part.columns)
@@ -189,9 +188,9 @@ def _table(table: Table, layout: paper.Layout) -> Iterator[str]:
     yield ""
 
 
-def _head(column: Column) -> str:
+def _head(column: Column, size: float) -> str:
     head = rf"\textbf{{{wrapped(column.head)}}}"
-    return head + (rf"\newline\textit{{({column.mark})}}" if column.mark else "")
+    return head + (rf"\newline{{{SIZES[size - 1]}\textit{{({column.mark})}}}}" if column.mark else "")
 
 
 def _cell(column: Column, value: object) -> str:

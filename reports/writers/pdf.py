@@ -30,7 +30,7 @@ PREAMBLE = f"""
 #set figure(numbering: none, supplement: none, gap: 0.6em)
 #show figure.caption: set text(size: 8.5pt)
 #let line = table.hline
-#let mark(word) = text(style: "italic", weight: "regular", "(" + word + ")")
+#let mark(word) = text(size: {paper.SMALLER}em, style: "italic", weight: "regular", "(" + word + ")")
 // A picture in its own size where it fits the page, else as large as fits.
 #let drawn(name, told) = layout(room => {{
   let whole = image(name, alt: told)
@@ -52,10 +52,11 @@ def write(document: Document, album: Album) -> dict[str, bytes]:
         raise missing("pdf", error) from error
     drawn = pictures(document)
     names = {picture.stem: f"picture-{number}.svg" for number, picture in enumerate(drawn)}
+    body = [line for one in paper.flow(document.blocks) for line in _set(*one, names)]
     text = "\n".join([
         f"#set document(title: {literal(document.title)}, author: (), date: none)", PREAMBLE,
         f"#text(size: 18pt, weight: \"bold\", {literal(document.title)})", "",
-        f"#par({wrapped(document.lead)})", "", *(line for one in paper.flow(document.blocks) for line in _set(*one, names)),
+        f"#par({wrapped(document.lead)})", "", *body,
     ])  # fmt: skip
     sources: Any = {MAIN: text.encode()}
     sources |= {names[picture.stem]: album.encoded(picture, "svg") for picture in drawn}

@@ -18,6 +18,8 @@ Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 ROWS_AT_ONCE = 2**22
 """Pairs of a rule that are evaluated together."""
+FEW = 1 / 16
+"""Share of blocks kept up to which they are counted one by one."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -82,9 +84,41 @@ class BlockMask:
 
     def _counted(self, bm: int, bn: int) -> tuple[Ints, Ints, int]:
         if (bm, bn) not in self.counted:
-            visited, full = self.grid(bm, bn)
-            self.counted[bm, bn] = visited.sum(axis=1), full.sum(axis=1), int(visited[:, -1].sum())
+            if np.count_nonzero(self.blocks) <= FEW * self.blocks.size:
+                self.counted[bm, bn] = self._counted_sparse(bm, bn)
+            else:
+                visited, full = self.grid(bm, bn)
+                self.counted[bm, bn] = visited.sum(axis=1), full.sum(axis=1), int(visited[:, -1].sum())
         return self.counted[bm, bn]
+
+    def _counted_sparse(self, bm: int, bn: int) -> tuple[Ints, Ints, int]:
+        """The same counts from the kept blocks alone: each is cut into its cells, which are gathered by tile."""
+        bq, bk = self.block
+        rows, columns = np.nonzero(self.blocks)
+        across, shift = -(-self.keys // bn), self.keys - self.queries
+        met, whole, areas = [], [], []
+        for i in range(-(-bq // bm) + 1):
+            tile_row = rows * bq // bm + i
+            r0 = np.maximum(rows * bq, tile_row * bm)
+            r1 = np.minimum(np.minimum((rows + 1) * bq, (tile_row + 1) * bm), self.queries)
+            for j in range(-(-bk // bn) + 1):
+                tile_column = columns * bk // bn + j
+                c0 = np.maximum(columns * bk, tile_column * bn)
+                c1 = np.minimum(np.minimum((columns + 1) * bk, (tile_column + 1) * bn), self.keys)
+                real = (r0 < r1) & (c0 < c1)
+                some = real & (c0 <= r1 - 1 + shift) if self.causal else real
+                every = real & (c1 - 1 <= r0 + shift) if self.causal else real
+                tile = tile_row * across + tile_column
+                met.append(tile[some])
+                whole.append(tile[every])
+                areas.append(((r1 - r0) * (c1 - c0))[every])
+        order = np.sort(np.concatenate(met))
+        visited = order[np.append(np.full(min(1, len(order)), True), order[1:] != order[:-1])]
+        inside, place = np.unique(np.concatenate(whole), return_inverse=True)
+        full = inside[np.bincount(place, np.concatenate(areas), len(inside)) == bm * bn]
+        down = -(-self.queries // bm)
+        at_end = int((visited % across == across - 1).sum())
+        return np.bincount(visited // across, minlength=down), np.bincount(full // across, minlength=down), at_end
 
     def rows(self, query_tile: tuple[int, ...], key_tile: tuple[int, ...]) -> Any:
         return self._counted(math.prod(query_tile), math.prod(key_tile))[:2]

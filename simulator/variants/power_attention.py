@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from ..algebra import ceil_div
@@ -43,11 +44,17 @@ class PowerAttention(Variant):
     def graph(self, problem: Problem) -> Graph:
         if problem.documents is not None:
             raise InputError("power-attention takes one sequence: documents does not apply")
-        n, m, b = problem.queries, problem.kv_len, self.block
-        if n != m:
+        n, b = problem.queries, self.block
+        if n != problem.kv_len:
             raise InputError("power-attention is modelled for self-attention (kv_len = seq)")
-        blocks = power_blocks(ceil_div(n, b), window=self.window_blocks, sinks=self.sink_blocks)
-        return softmax_graph(problem, BlockMask(blocks, (b, b), n, m, causal=True))
+        return softmax_graph(problem, _mask(n, b, self.window_blocks, self.sink_blocks))
+
+
+@functools.lru_cache(maxsize=16)
+def _mask(tokens: int, block: int, window: int, sinks: int) -> BlockMask:
+    """The mask of a sequence, kept for the next question about the same one."""
+    blocks = power_blocks(ceil_div(tokens, block), window=window, sinks=sinks)
+    return BlockMask(blocks, (block, block), tokens, tokens, causal=True)
 
 
 VARIANT = PowerAttention

@@ -1,0 +1,28 @@
+// Everything is drawn once, then again as the controls say.
+setTheme("auto");
+const tables = await makeTables();
+watchCharts();
+
+const changed = () => setPanels(() => {
+  drawCharts();
+  for (const table of tables) table.draw();
+});
+for (const panel of document.querySelectorAll(".panel")) wirePanel(panel, changed);
+for (const select of document.querySelectorAll(".choice select")) {
+  select.addEventListener("change", () => {
+    for (const id of select.dataset.charts.split(" ")) state.quantity[id] = select.value;
+    drawCharts();
+  });
+}
+document.getElementById("theme").addEventListener("click", () => {
+  setTheme(nextTheme());
+  drawCharts();
+});
+systemIsDark.addEventListener("change", () => {
+  setTheme(state.theme);
+  drawCharts();
+});
+isNarrow.addEventListener("change", drawCharts);
+addEventListener("beforeprint", () => ids.forEach((id) => drawChart(id, true)));
+addEventListener("afterprint", drawCharts);
+document.documentElement.dataset.ready = "";
