@@ -47,6 +47,10 @@ ENTRIES = (
         "--kv-len 32k --causal",
     ),
     Entry(
+        "anatomy", "What is this mechanism made of: formulas, dataflow, tiles?",
+        f"attnsim report anatomy gna --hw b200 {VIDEO} --q-tile 4x8x8 --kv-tile 2x8x8",
+    ),
+    Entry(
         "ladder", "What becomes of the speedup that a paper promises, step by step?",
         f"attnsim report ladder gna --hw b200 {VIDEO} --q-tile 4x8x8 --kv-tile 2x8x8 --baseline-time 135ms "
         "--measured 42ms",
@@ -58,6 +62,10 @@ ENTRIES = (
     Entry(
         "atlas", "Which mechanism is fastest on which chip, and what limits it?",
         "attnsim report atlas --hw a100,h100,h200,b200,l40s,rtx-5090,mi300x,mi355x,tpu-v5p",
+    ),
+    Entry(
+        "sensitivity", "What should a chip designer double, what should a model designer change?",
+        "attnsim report sensitivity moba --hw b200,h100 --seq 32k --causal",
     ),
     Entry(
         "landscape", "Does the model put the fast tiles first, on landscapes that others measured?",

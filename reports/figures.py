@@ -23,8 +23,9 @@ SYMBOLS = (
 )  # fmt: skip
 """Of chips."""
 ANY_CHIP = "diamond-wide"
-FILLS = ("", "-open", "-dot", "-open-dot")
-"""Of variants whose colours are used up."""
+FILLS = ("", "-open", "-open-dot", "-dot")
+SHADES = (1.0, 0.45, 0.15)
+"""Of variants whose colours are used up: of symbols, and of bars."""
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 PATTERNS = ("", "/", "x", ".", "-", "|", "+", "\\")
 SIZE = 10
@@ -46,14 +47,14 @@ def figure(chart: Chart, chips: Sequence[str], variants: Sequence[str]) -> dict[
     traces += [_series(chip, variant, points, chart, looks) for (chip, variant), points in groups.items()]
     traces += _legend((point.chip for point in chart.points), "chip", looks)
     traces += _legend((point.variant for point in chart.points), "variant", looks)
-    first = chart.quantities[0]
     layout: dict[str, Any] = {
-        "xaxis": axis(chart.x_label, chart.x_log), "yaxis": y_axis(first), "hovermode": "closest", "barmode": "group",
-        "margin": {"t": 32, "r": 16, "b": 56, "l": 64}, "legend": {"tracegroupgap": 8},
+        "xaxis": axis(chart.x_label, chart.x_log), "yaxis": y_axis(chart.quantities[0]), "hovermode": "closest",
+        "barmode": "group", "margin": {"t": 32, "r": 16, "b": 56, "l": 64}, "legend": {"tracegroupgap": 8},
     }  # fmt: skip
-    categories = [str(x) for x in dict.fromkeys(point.x for point in chart.points) if isinstance(x, str)]
+    categories = [x for x in dict.fromkeys(point.x for point in chart.points) if isinstance(x, str)]
     if categories:
-        layout["xaxis"] = {"title": {"text": markup(chart.x_label)}, "type": "category", "automargin": True}
+        title = {"text": markup(chart.x_label)}
+        layout["xaxis"] = {"title": title, "type": "category", "automargin": True, "showgrid": False}
     if categories and chart.kind == "points":
         _spread(traces, categories, layout["xaxis"])
     return {"data": traces, "layout": layout}
@@ -108,11 +109,13 @@ class Looks:
         colour = {} if variant is None else {"color": COLOURS[place]}
         if self._kind == "bars":
             shape = PATTERNS[row % len(PATTERNS)]
+            shade = shaded(COLOURS[place] if colour else FAINT, SHADES[cycle % len(SHADES)])
             if chip is None or variant is None:  # bars without data would take the place of others
-                fill = {"fill": "toself", "fillcolor": colour.get("color", FAINT)}
+                fill = {"fill": "toself", "fillcolor": shade}
                 pattern = {} if chip is None else {"fillpattern": {"shape": shape}}
                 return {"type": "scatter", "mode": "none", **fill, **pattern}
-            return {"type": "bar", "marker": {**colour, "pattern": {"shape": shape, "fillmode": "replace"}}}
+            edge = {"color": COLOURS[place], "width": 1.5}
+            return {"type": "bar", "marker": {"color": shade, "line": edge, "pattern": {"shape": shape}}}
         symbol = ANY_CHIP if chip is None else SYMBOLS[row % len(SYMBOLS)]
         marker = {"symbol": symbol + FILLS[cycle % len(FILLS)], "size": SIZE, **colour}
         if self._kind == "points":
@@ -124,6 +127,14 @@ class Looks:
         """Of a chip's lines."""
         return DASHES[self._chips[chip] % len(DASHES)]
 
+
+def shaded(colour: str, opacity: float) -> str:
+    """A colour of six hexadecimal digits that lets the page through.
+
+    >>> shaded("#0072B2", 0.5)
+    'rgba(0,114,178,0.5)'
+    """
+    return f"rgba({','.join(map(str, bytes.fromhex(colour[1:])))},{opacity:g})"
 
 
 def _series(chip: str | None, variant: str, points: Sequence[Point], chart: Chart, looks: Looks) -> dict[str, Any]:
@@ -152,8 +163,9 @@ def _line(line: Line, chart: Chart, looks: Looks) -> dict[str, Any]:
     log = next((q.log for q in chart.quantities if q.key == line.quantity), True)
     return {
         "type": "scatter", "mode": "lines", "name": markup(f"{line.label}, {line.chip}"),
-        "x": between(line.xs, chart.x_log), "y": between(line.ys, log), "hovertemplate": "%{fullData.name}<extra></extra>",
-        "line": {"dash": looks.dash(line.chip), "width": 1.2}, "opacity": 0.65, "showlegend": False,
+        "x": between(line.xs, chart.x_log), "y": between(line.ys, log),
+        "hovertemplate": "%{fullData.name}<extra></extra>", "showlegend": False,
+        "line": {"dash": looks.dash(line.chip), "width": 1.2}, "opacity": 0.65,
         "visible": line.quantity == chart.quantities[0].key,
         "meta": {"chip": line.chip, "quantity": line.quantity, "label": markup(line.label)},
     }  # fmt: skip

@@ -6,6 +6,7 @@ tokens, found by trying more of them until neighbours differ.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -172,14 +173,14 @@ def questions(
     InputError for unknown names and impossible values.
     """
     asked = list(variants)
-    split = {}
+    split: dict[str, tuple[Variant, dict[str, Any]]] = {}
     for name in asked:
         made, sizes, choices = split_arguments(name, {**(own or {}).get(name, {}), **arguments}, asked)
         split.setdefault(made.id, (made, {**sizes, **choices}))
     base = make(baseline)
     if base.id not in split:
         _, sizes, choices = split_arguments(base.id, arguments, asked)
-        kept = {name: choices[name] for name in ("layer", "framework") if name in choices}
+        kept: dict[str, Any] = {name: choices[name] for name in ("layer", "framework") if name in choices}
         split[base.id] = (base, {**sizes, **kept})
     return [
         Question(made, chip, axis, {name: value for name, value in given.items() if name != axis}, base.id)
@@ -231,7 +232,8 @@ def _samples(lengths: Lengths, columns: Columns) -> list[Sample]:
             int(length), number("ladder.tiles.time_s", row), number("ladder.schedule.time_s", row),
             number("ladder.schedule.low_s", row) if scheduled else None,
             number("ladder.schedule.high_s", row) if scheduled else None,
-            *(number(f"ladder.{rung}.speedup", row) for rung in ("roofline", *RUNGS)),
+            number("ladder.roofline.speedup", row), number("ladder.tiles.speedup", row),
+            number("ladder.schedule.speedup", row),
             float(columns["bytes.hbm"][row]), float(columns["cache_bytes"][row]), float(columns["flops.matrix"][row]),
             float(columns["flops.special"][row]), columns["limited_by"][row],
             columns["implementation"][row] if scheduled else None, columns["confidence"][row],
@@ -295,8 +297,8 @@ def efficiency(
 
     found = found_above(lost[-1]) if lost else low
     while not resolution and found < high:
-        # Curves that meet at a small angle cross again soon, if at all.
-        later = np.unique(np.linspace(found, min(2 * found, high), together + 1)[1:].round())
+        # Curves that meet at a small angle cross again soon, if at all: most are tried close by.
+        later = found + np.unique(np.geomspace(1, min(found, high - found), together).round())
         failing = later[~wins(later)]
         if not len(failing):
             break
@@ -362,12 +364,17 @@ def _handovers(
 
     def leading(lengths: Lengths) -> NDArray[np.int64]:
         table = np.stack([one.question.column(column, lengths) for one in near])
-        return np.argmin(np.where(np.isnan(table), np.inf, table), axis=0)
+        first: NDArray[np.int64] = np.argmin(np.where(np.isnan(table), np.inf, table), axis=0)
+        return first
+
+    def passed(own: int, lengths: Lengths) -> NDArray[np.bool_]:
+        handed: NDArray[np.bool_] = leading(lengths) != own
+        return handed
 
     found: list[tuple[int, Curve]] = []
     while leader is not last:
         own = next(index for index, one in enumerate(near) if one is leader)
-        before = boundary(lambda n, own=own: leading(n) != own, before, after, at_once)
+        before = boundary(functools.partial(passed, own), before, after, at_once)
         leader = near[int(leading(np.asarray([float(before)]))[0])]
         found.append((before, leader))
     return found

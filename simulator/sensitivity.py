@@ -1,10 +1,12 @@
-"""How predicted times move with each number of the chip and of the problem: every one halved and doubled, one at a time.
+"""How predicted times move with each number of the chip and the problem: every one halved and doubled, one at a time.
 
 The elasticity of a time t in a number x is the slope of log t over log x between the two ends,
 `log(t_doubled / t_halved) / log(x_doubled / x_halved)`; where one end cannot be had, the number as it is stands in for
 it. -1: twice the number halves the time; 0: it does not matter; 1: twice the number, twice the time. Tiles and waves
 come in whole numbers, so that small changes do nothing and others jump: an elasticity is the slope over two octaves and
-no derivative. Whole numbers are halved downwards (half of 39 compute units is 19).
+no derivative. Where the number is continuous (rates, bandwidths, clocks, latencies of a chip), the local elasticity is
+the same slope between 1 % less and 1 % more: a central difference. Whole numbers are halved downwards (half of 39
+compute units is 19). The fastest kernel is chosen anew each time.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ Group = Literal["chip", "problem", "model"]
 """What a number belongs to: the chip; the use of a model (batch, tokens); the model itself."""
 
 FACTORS = (0.5, 2.0)
+NEAR = (0.99, 1.01)
+"""Steps of the local elasticity."""
 MOVES = 1e-3
 """Relative changes of a time below it are none."""
 TOGETHER: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -48,6 +52,8 @@ TOGETHER: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
 )
 """Numbers of a profile that are one to a designer, and its name; any other number moves alone under its own name."""
+CONTINUOUS = ("_per_s", "_per_clock_per_sm", "_hz", "_s", "_efficiency")
+"""How the names of continuous numbers of a profile end."""
 WHOLE_CHIP = ("clock", "compute units")
 """Numbers that speed up all units of a chip at once."""
 
@@ -72,7 +78,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """One number: as it is, halved and doubled. unit: of the value, as in `B/s`; fields: where it stands in a profile."""
+    """One number: as it is, halved and doubled. unit: as in `B/s`; fields: where it stands in a profile."""
 
     name: str
     group: Group
@@ -81,6 +87,8 @@ class Moved:
     halved: End
     doubled: End
     fields: tuple[str, ...] = ()
+    near: tuple[End, End] | None = None
+    """The number 1 % less and 1 % more, where it is continuous."""
 
     def relative(self, end: End, rung: Rung) -> float | None:
         """The time at an end over the time now."""
@@ -91,10 +99,11 @@ class Moved:
         """d log t / d log x over the ends that there are (see the top of this file)."""
         low = self.halved if self.halved.at(rung) else self.now
         high = self.doubled if self.doubled.at(rung) else self.now
-        t0, t1, x0, x1 = low.at(rung), high.at(rung), low.value, high.value
-        if not t0 or not t1 or not x0 or not x1 or x0 == x1:
-            return None
-        return math.log(t1 / t0) / math.log(x1 / x0)
+        return _slope(low, high, rung)
+
+    def local(self, rung: Rung) -> float | None:
+        """d log t / d log x by central difference; None for a number that is not continuous."""
+        return None if self.near is None else _slope(*self.near, rung)
 
     def effect(self, rung: Rung) -> float:
         """The larger of the two changes, as the logarithm of a ratio; 0 where none is known."""
@@ -110,6 +119,13 @@ class Moved:
     def switches(self, end: End) -> bool:
         """Whether another kernel is the fastest there."""
         return end.kernel is not None and end.kernel != self.now.kernel
+
+
+def _slope(low: End, high: End, rung: Rung) -> float | None:
+    t0, t1, x0, x1 = low.at(rung), high.at(rung), low.value, high.value
+    if not t0 or not t1 or not x0 or not x1 or x0 == x1:
+        return None
+    return math.log(t1 / t0) / math.log(x1 / x0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,18 +151,21 @@ def sensitivity(p: Prediction) -> Sensitivity | None:
     if now.floor_s is None:
         return None
     rung: Rung = "tiles" if now.time_s is None else "schedule"
-    tried = [_moved(p, now, move) for move in (*_chip(p), *_problem(p), *_model(p))]
+    used = read(p)
+    moves = (*_chip(p, used), *_problem(p), *_model(p))
+    tried = [_moved(p, now, move) for move in moves]
     still = [one for one in tried if not _moves(one)]
-    idle = [name for name, names in numbers_together() if not set(names) & read(p) and _known(p.hardware, names)]
-    order = sorted((one for one in tried if _moves(one)), key=lambda one: -one.effect(rung))
+    nears = {move.name: _near(p, move) for move, one in zip(moves, tried, strict=True) if _moves(one)}
+    idle = [name for name, names in numbers_together() if not used & set(names) and _known(p.hardware, names)]
+    moving = (replace(one, near=nears[one.name]) for one in tried if one.name in nears)
+    order = sorted(moving, key=lambda one: -one.effect(rung))
     return Sensitivity(p, rung, tuple(order), (*(one.name for one in still), *idle))
 
 
 def numbers_together() -> list[tuple[str, tuple[str, ...]]]:
     """Every number of a profile, those that are one to a designer together, but published peaks, which no time uses."""
     named = {field for _, names in TOGETHER for field in names}
-    alone = [(name.replace("_", " "), (name,)) for name in NUMBERS if name not in named]
-    return [*TOGETHER, *(one for one in alone if not one[0].startswith("datasheet"))]
+    return [*TOGETHER, *((name, (name,)) for name in NUMBERS if name not in named and not name.startswith("datasheet"))]
 
 
 class _Traced(Hardware):
@@ -177,7 +196,7 @@ def read(p: Prediction) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Move:
-    """A number that can be changed: `change(factor)` gives the new value and the arguments of `Prediction.evaluated`."""
+    """A number that can be changed: `change(factor)` gives the new value and arguments of `Prediction.evaluated`."""
 
     name: str
     group: Group
@@ -201,9 +220,8 @@ def _unit(field: str) -> str:
     return "Hz" if field.endswith("_hz") else "s" if field.endswith("_s") else "B" if "bytes" in field else ""
 
 
-def _chip(p: Prediction) -> Iterator[_Move]:
+def _chip(p: Prediction, used: frozenset[str]) -> Iterator[_Move]:
     """The numbers of the chip that the prediction reads and that are not 0."""
-    used = read(p)
     for name, names in numbers_together():
         values = {field: getattr(p.hardware, field) for field in names if getattr(p.hardware, field)}
         if not values or not used & set(values):
@@ -211,7 +229,7 @@ def _chip(p: Prediction) -> Iterator[_Move]:
 
         def change(factor: float, values: dict[str, float] = values) -> tuple[float, dict[str, Any]]:
             scaled = {
-                field: _whole(value, factor) if field == "sm_count" else value * factor
+                field: value * factor if field.endswith(CONTINUOUS) else _whole(value, factor)
                 for field, value in values.items()
             }
             return next(iter(scaled.values())), {"hardware": p.hardware.with_numbers(**scaled)}
@@ -256,6 +274,7 @@ def _problem(p: Prediction) -> Iterator[_Move]:
     if q.page_size is not None:
         yield _sized(p, "page_size", "problem", "page_size", unit="tokens")
     yield _sized(p, "heads with kv_heads", "model", "heads", "kv_heads")
+    yield _sized(p, "heads", "model", "heads")
     yield _sized(p, "kv_heads", "model", "kv_heads")
     if q.v_dim == q.head_dim:
         yield _sized(p, "head_dim with v_dim", "model", "head_dim", "v_dim")
@@ -283,10 +302,8 @@ def _tokens(p: Prediction) -> Iterator[_Move]:
             keys = math.prod(shape) if together else q.kv_len
             return scaled, {"problem": _made(q, shape=shape, kv_len=keys)}
 
-        if len(q.shape) > 1:
-            name = f"shape, axis {axis + 1}"
-        else:
-            name = "seq with kv_len" if together else "seq"
+        one = "seq with kv_len" if together else "seq"
+        name = f"shape, axis {axis + 1}" if len(q.shape) > 1 else one
         yield _Move(name, "problem", "tokens", float(length), change)
     if not together:
         yield _sized(p, "kv_len", "problem", "kv_len", unit="tokens")
@@ -320,14 +337,25 @@ def _parameter(p: Prediction, label: str, name: str, value: float, axis: int | N
 
 
 def _moved(p: Prediction, now: End, move: _Move) -> Moved:
-    ends = []
-    for factor in FACTORS:
-        try:
-            value, changed = move.change(factor)
-            ends.append(_end(p, p.evaluated(**changed), value, changed.get("hardware")))
-        except InputError as error:
-            ends.append(End(None, why=str(error)))
-    return Moved(move.name, move.group, move.unit, replace(now, value=move.value), *ends, fields=move.fields)
+    halved, doubled = (_tried(p, move, factor) for factor in FACTORS)
+    here = replace(now, value=move.value)
+    return Moved(move.name, move.group, move.unit, here, halved, doubled, fields=move.fields)
+
+
+def _near(p: Prediction, move: _Move) -> tuple[End, End] | None:
+    """The ends of the central difference, for numbers of the chip that are no whole ones."""
+    if not move.fields or not all(name.endswith(CONTINUOUS) for name in move.fields):
+        return None
+    low, high = (_tried(p, move, factor) for factor in NEAR)
+    return low, high
+
+
+def _tried(p: Prediction, move: _Move, factor: float) -> End:
+    try:
+        value, changed = move.change(factor)
+        return _end(p, p.evaluated(**changed), value, changed.get("hardware"))
+    except InputError as error:
+        return End(None, why=str(error))
 
 
 def _end(p: Prediction, evaluation: Evaluation, value: float | None, chip: Hardware | None = None) -> End:

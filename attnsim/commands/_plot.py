@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 import string
 from collections.abc import Sequence
@@ -33,7 +34,8 @@ def _sheet(sheet: Roofline) -> str:
         return f"{sheet.hardware.title}: no picture, the profile states no matrix rate or no memory bandwidth."
     if len(sheet.points) > len(LETTERS):
         raise InputError(f"--plot shows at most {len(LETTERS)} variants; {len(sheet.points)} are given")
-    lines = [f"Roofline on {sheet.hardware.title}: {sheet.finding}", _picture(sheet), *_key(sheet)]
+    picture = _picture(sheet)
+    lines = [f"Roofline on {sheet.hardware.title}: {sheet.finding}", picture, *_key(sheet, _seen(picture))]
     lines += [f"  not drawn: {name}: {why}." for name, why in sheet.left_out]
     return "\n".join(line.rstrip() for line in lines)
 
@@ -91,15 +93,24 @@ def _roofs(
     return [line for line in lines if line[0]]
 
 
-def _key(sheet: Roofline) -> list[str]:
-    """What lines and letters are, with their numbers."""
+def _seen(picture: str) -> set[str]:
+    """The characters inside the frame."""
+    rows = (line for line in picture.splitlines() if line.rstrip().endswith("│"))
+    return {sign for row in rows for sign in re.split("[│┤]", row)[1]}
+
+
+def _key(sheet: Roofline, seen: set[str]) -> list[str]:
+    """What lines and letters are, with their numbers; and where a letter that is not seen stands."""
     lines = [f"  {SLOPES[s.level]} {s.label} (bounded)" for s in sheet.slopes]
     lines += [
         f"  {CEILINGS[c.kind]} {NAMES[c.kind]} {amount(c.flop_per_s, 'FLOP/s')} (bounded)"
+        + ("" if CEILINGS[c.kind] in seen else ", out of the picture or under another line")
         for c in sheet.ceilings
         if c.kind in CEILINGS
     ]
-    return [*lines, *(_letter(letter, p) for letter, p in zip(LETTERS, sheet.points, strict=False))]
+    for letter, point in zip(LETTERS, sheet.points, strict=False):
+        lines.append(_letter(letter, point) + ("" if letter in seen else ", under another letter"))
+    return lines
 
 
 def _letter(letter: str, point: Point) -> str:

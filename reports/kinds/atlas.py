@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ...simulator.atlas import BASELINE, Atlas, Cell, Workload, fastest
@@ -53,7 +52,8 @@ def document(found: Atlas, command: str | None = None) -> Document:
         if names.count(name) > 1:
             raise InputError(f"two chips are called {name!r}: give the profiles different names")
     blocks: list[Block] = [
-        Paragraph(COST_ONLY),
+        _workloads(found),
+        Paragraph(DIFFERENT),
         _chart(found),
         Section("The fastest variant on each chip", (_winners(found),)),
     ]
@@ -113,8 +113,10 @@ def _winners(found: Atlas) -> Table:
 
 def _workload(found: Atlas, one: Workload) -> Section:
     heat = heat_of(found, one)
-    picture = Picture(f"atlas-{one.key}", heat.title, lambda: _draw(heat), _caption(found, one))
-    return Section(f"{one.title[0].upper()}{one.title[1:]}", (picture,))
+    shown: Block = Picture(f"atlas-{one.key}", heat.title, lambda: _draw(heat), _caption(found, one))
+    if not heat.rows:
+        shown = Paragraph("No map: the numbers of these chips give no floor of any variant.")
+    return Section(f"{one.title[0].upper()}{one.title[1:]}", (shown,))
 
 
 def _draw(heat: heatmap.Heat) -> Figure:
@@ -307,7 +309,7 @@ def _refusals(found: Atlas) -> list[Section]:
     )
 
 
-def _representatives(found: Atlas) -> Iterable[Prediction]:
+def _representatives(found: Atlas) -> list[Prediction]:
     """One prediction for each chip and kernel, which the provenance rests on."""
     seen: dict[tuple[object, ...], Prediction] = {}
     for cell in found.cells:

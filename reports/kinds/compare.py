@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 MOST_PAIRS = 6
 """Variants up to which each pair's crossings are listed."""
+SAME = 1e-3
+"""Share by which times differ at least, to be those of another problem."""
 MARKS = {"tiles": "floor of the tiles, bounded", "schedule": "predicted"}
 LENGTH_NAMES = {"seq": "sequence length", "kv_len": "length of the cache"}
 
@@ -183,6 +185,10 @@ def _caption(chip: Comparison) -> str:
     said = "Above: the predicted time of a call" if chip.rung == "schedule" else "Above: the floor of the tiles"
     said += f"; rings mark the length from which on a variant is faster than {chip.baseline}, to the token. "
     said += "Shaded: the likely range, where lines are few. " if chip.rung == "schedule" else ""
+    undrawn = [one.question.variant.id for one in chip.curves if not one.times(chip.rung)]
+    if _references(chip):
+        said += f"{chip.baseline} for a variant: what that one is compared with, causal or with its head dimensions. "
+    said += f"Without such a time, and not drawn: {', '.join(undrawn)}. " if undrawn else ""
     return said + (
         "Below: the bytes that a call must at least read and write (operands), and dashed the cache that one "
         "layer keeps after it. Cached keys and values are operands too: the two do not add up."
@@ -192,11 +198,29 @@ def _caption(chip: Comparison) -> str:
 def _sheet(chip: Comparison, about: str) -> Sheet:
     axis = LENGTH_NAMES[chip.axis]
     paths = [_path(chip, one) for one in chip.curves if one.times(chip.rung)]
-    paths.sort(key=lambda path: path.baseline)
+    paths = [*(p for p in paths if not p.baseline), *_references(chip), *(p for p in paths if p.baseline)]
     return Sheet(
         finding(chip), about, f"{axis} (tokens; 1k = 1,024)", f"time of a call ({MARKS[chip.rung]})", chip.lengths,
         tuple(paths),
     )  # fmt: skip
+
+
+def _references(chip: Comparison) -> list[Path]:
+    """Lines of what variants are compared with, where that is another problem than the baseline's own: causal for
+    those that are causal by definition, other head dimensions for latent attention."""
+    own = next((one.times(chip.rung) for one in chip.curves if one.question.is_baseline), {})
+    lines: dict[tuple[float | None, ...], list[str]] = {}
+    for one in chip.curves:
+        over = {s.length: (s.time_s(chip.rung), _speedup(s, chip.rung)) for s in one.samples}
+        times = {n: time * speedup for n, (time, speedup) in over.items() if time is not None and speedup is not None}
+        if any(abs(time / own[n] - 1) > SAME for n, time in times.items() if n in own):
+            drawn = tuple(None if n not in times else float(f"{times[n]:.4g}") for n in chip.lengths)
+            lines.setdefault(drawn, []).append(one.question.variant.id)
+    none = (None,) * len(chip.lengths)
+    return [
+        Path(f"{chip.baseline} for {', '.join(names)}", times, none, none, none, none, reference=True)
+        for times, names in lines.items()
+    ]
 
 
 def _path(chip: Comparison, one: Curve) -> Path:
@@ -211,10 +235,13 @@ def _path(chip: Comparison, one: Curve) -> Path:
         crossing, told = (known.length, time) if time else None, f"faster from {known.length:,}"
     elif known.everywhere:
         told = "faster throughout"
+
+    def told_at(value: Callable[[Sample], float | None]) -> tuple[float | None, ...]:
+        return tuple(None if sample is None else value(sample) for sample in samples)
+
     return Path(
-        name, tuple(s and s.time_s(chip.rung) for s in samples), tuple(s and s.low_s for s in samples),
-        tuple(s and s.high_s for s in samples), tuple(s and s.operand_bytes for s in samples),
-        tuple(s and s.cache_bytes for s in samples), told, crossing, known is None,
+        name, told_at(lambda s: s.time_s(chip.rung)), told_at(lambda s: s.low_s), told_at(lambda s: s.high_s),
+        told_at(lambda s: s.operand_bytes), told_at(lambda s: s.cache_bytes), told, crossing, known is None,
     )  # fmt: skip
 
 

@@ -186,7 +186,8 @@ def _chart(sheets: Sequence[Roofline]) -> Chart:
     points, lines = [], []
     for sheet in sheets:
         by_label = {p.variant.id: p for p in sheet.predictions}
-        for one in sheet.points:
+        # In the order that gives the picture its colours, so that a page gives the same.
+        for one in sorted(sheet.points, key=lambda point: point.rank):
             p = by_label[one.label]
             values = {"rate": one.flop_per_s, "time": p.time_s, "speedup": p.speedup,
                       "bytes": float(p.evaluation.useful.hbm_bytes)}  # fmt: skip

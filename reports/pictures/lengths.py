@@ -39,7 +39,8 @@ BINARY = ((2**30, "G"), (2**20, "M"), (2**10, "k"))
 @dataclass(frozen=True, slots=True)
 class Path:
     """A variant's line. seconds, low, high, held, cache stand for `Sheet.lengths`, None where unknown (bytes for the
-    last two). crossing: (length, seconds) from where on it is faster than the baseline. told: what its label adds."""
+    last two). crossing: (length, seconds) from where on it is faster than the baseline. told: what its label adds.
+    baseline: what the others are compared with; reference: the same for some of them alone."""
 
     label: str
     seconds: tuple[float | None, ...]
@@ -50,6 +51,7 @@ class Path:
     told: str = ""
     crossing: tuple[int, float] | None = None
     baseline: bool = False
+    reference: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,8 @@ def draw(sheet: Sheet) -> Figure:
 def _look(path: Path, index: int) -> dict[str, Any]:
     if path.baseline:
         return {"color": INK, "linewidth": 2.0, "linestyle": "-"}
+    if path.reference:
+        return {"color": INK, "linewidth": 1.0, "linestyle": (0, (4, 2))}
     dashes = DASHES[index // len(COLOURS) % len(DASHES)]
     return {"color": COLOURS[index % len(COLOURS)], "linewidth": 1.4, "linestyle": dashes}
 
@@ -121,7 +125,8 @@ def _draw_time(axes: Axes, sheet: Sheet, path: Path, look: dict[str, Any]) -> No
                           linewidth=0, zorder=1)  # fmt: skip
     if path.crossing is not None:
         axes.plot(*[[value] for value in path.crossing], marker="o", markersize=6.5, markerfacecolor="white",
-                  markeredgecolor=look["color"], markeredgewidth=1.6, linestyle="none", zorder=5)  # fmt: skip
+                  markeredgecolor=look["color"], markeredgewidth=1.6, linestyle="none", zorder=5,
+                  clip_on=False)  # fmt: skip
 
 
 def _frame(axes: Axes, lengths: Sequence[int], told: Callable[[float], str], label: str, named: bool) -> None:
@@ -139,8 +144,12 @@ def _frame(axes: Axes, lengths: Sequence[int], told: Callable[[float], str], lab
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: tokens(x)) if named else NullFormatter())
     axes.yaxis.set_major_locator(LogLocator(base=10, numticks=30))
     axes.yaxis.set_minor_formatter(NullFormatter())
-    bottom, top = axes.get_ylim()
-    if top / bottom < 30:
+    drawn: Any = axes.lines
+    known = [float(y) for line in drawn for y in line.get_ydata() if not math.isnan(y)]
+    least, most = min(known), max(known)
+    margin = max((most / least) ** 0.06, 1.2 if most / least > 4 else 2.0)
+    axes.set_ylim(least / margin, most * margin)
+    if most / least * margin**2 < 30:
         axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5), numticks=30))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: told(y)))
     axes.set_ylabel(label)

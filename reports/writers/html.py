@@ -1,4 +1,4 @@
-"""A document as one page that opens from disk: charts by plotly, tables by DataTables (as itables ships it), no network."""
+"""A document as one page that opens from disk: charts by plotly, tables by DataTables as itables ships it."""
 
 from __future__ import annotations
 

@@ -54,6 +54,18 @@ def test_letters_stand_where_predictions_say(monkeypatch: pytest.MonkeyPatch) ->
     assert (x1 - x0) / (x2 - x0) == pytest.approx(wanted, abs=2 / (x2 - x0))
 
 
+def test_letters_under_others_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two variants with the same counts stand at the same place: one letter is seen, the key says it of the other."""
+    monkeypatch.setenv("COLUMNS", "80")
+    text = plots(attnsim.predict(["mha", "moba"], ["h100"], seq=1, kv_len=32768, batch=16))
+    inside = "".join(_grid(text))
+    key = {line[2]: line for line in text.splitlines() if line.startswith("  ") and line[2:4] in ("a ", "b ")}
+    assert len(key) == 2
+    for letter, line in key.items():
+        assert line.endswith("under another letter") == (letter not in inside)
+    assert any(letter not in inside for letter in key)
+
+
 def test_what_is_not_drawn_is_said() -> None:
     assert "not drawn: moba: no schedule" in plots(attnsim.predict(["mha", "moba"], ["tpu-v5p"]))
 

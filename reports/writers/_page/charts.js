@@ -49,7 +49,7 @@ function layoutOf(chart, quantity, plot, print) {
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     modebar: { bgcolor: "rgba(0,0,0,0)", color: soft, activecolor: ink },
-    hoverlabel: { bgcolor: panel, bordercolor: line, align: "left", font: { color: ink, size: 12 } },
+    hoverlabel: { bgcolor: panel, bordercolor: line, align: "left", font: { color: ink, family: style.fontFamily, size: 12 } },
     legend: narrow ? { ...chart.layout.legend, orientation: "h", y: -0.25, yanchor: "top" } : chart.layout.legend,
     showlegend: names > 0 && !(narrow && names > 12),
     uirevision: quantity, // keeps the reader's zoom while names come and go
@@ -68,20 +68,20 @@ async function drawChart(id, print = false) {
 }
 
 // Charts are drawn when they come near the screen; `stale` are those that what is shown has changed for since.
-const ids = Object.keys(data.charts);
-const stale = new Set(ids);
+const chartIds = Object.keys(data.charts);
+const stale = new Set(chartIds);
 const near = new Set();
+const wired = new Set();
 
 async function drawNear() {
   for (const id of [...near].filter((one) => stale.delete(one))) {
-    const isFirst = !document.getElementById(id).data;
     await drawChart(id);
-    if (isFirst) wireChart(id);
+    if (!wired.has(id)) wireChart(id);
   }
 }
 
 function drawCharts() {
-  for (const id of ids) stale.add(id);
+  for (const id of chartIds) stale.add(id);
   return drawNear();
 }
 
@@ -90,10 +90,11 @@ function watchCharts() {
     for (const { target, isIntersecting } of entries) isIntersecting ? near.add(target.id) : near.delete(target.id);
     drawNear();
   }, { rootMargin: "50%" });
-  for (const id of ids) observer.observe(document.getElementById(id));
+  for (const id of chartIds) observer.observe(document.getElementById(id));
 }
 
 function wireChart(id) {
+  wired.add(id);
   const plot = document.getElementById(id);
   plot.on("plotly_relayout", (event) => {
     if (!("annotations" in event)) fitToRange(plot); // zoomed

@@ -1,4 +1,4 @@
-// Everything is drawn once, then again as the controls say.
+// Tables first, charts as they come near the screen; then again whatever the controls change.
 setTheme("auto");
 const tables = await makeTables();
 watchCharts();
@@ -23,6 +23,6 @@ systemIsDark.addEventListener("change", () => {
   drawCharts();
 });
 isNarrow.addEventListener("change", drawCharts);
-addEventListener("beforeprint", () => ids.forEach((id) => drawChart(id, true)));
+addEventListener("beforeprint", () => chartIds.forEach((id) => drawChart(id, true)));
 addEventListener("afterprint", drawCharts);
 document.documentElement.dataset.ready = "";

@@ -1,0 +1,242 @@
+"""What a variant is, and what a kernel of it touches: definition, formulas, dataflow, tiles, counts, kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ...simulator.api import LeftOut
+from ...simulator.prediction import Prediction
+from ..common import claims_section, left_out_section, named, reasons
+from ..dataflow import Dataflow, dataflow
+from ..document import (
+    Block,
+    Chart,
+    Code,
+    Column,
+    Document,
+    Items,
+    Paragraph,
+    Picture,
+    Point,
+    Quantity,
+    Section,
+    Table,
+    amount,
+    seconds,
+)
+from ..provenance import reproduce
+from ..tile_map import TileMap, percent, tile_map
+from ..words import amount as amount_text
+from ..words import kernel, plural, workload
+from ..words import seconds as seconds_text
+from .roofline import hover
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+GRAPH_CAPTION = (
+    "Each shaded box is what one kernel does without writing anything in between (a fusion group); what crosses its "
+    "border is traffic of main memory. Sizes and work are of the whole call (counted)."
+)
+
+
+def document(
+    predictions: Sequence[Prediction], command: str | None = None, left_out: Sequence[LeftOut] = (),
+    formulas: Mapping[str, Sequence[str]] | None = None,
+) -> Document:  # fmt: skip
+    """A section a variant, with what chips make of it; one interactive chart of the counts.
+
+    formulas: lines of text a variant, as `attnsim explain` prints them.
+    """
+    variants: dict[str, list[Prediction]] = {}
+    for p in predictions:
+        variants.setdefault(p.variant.id, []).append(p)
+    blocks: list[Block] = [Section("Counts", (_counts(predictions),)), _chart(predictions)]
+    blocks += [_variant(group, (formulas or {}).get(name, ())) for name, group in variants.items()]
+    blocks += [*claims_section(predictions), *left_out_section(left_out), reproduce(predictions, command)]
+    chips = ", ".join(dict.fromkeys(p.hardware.title for p in predictions))
+    lead = f"Workload: {workload(predictions[0])}. Chips: {chips}."
+    return Document("anatomy", f"Anatomy of {', '.join(variants)}", lead, tuple(blocks))
+
+
+def _variant(group: Sequence[Prediction], formulas: Sequence[str]) -> Section:
+    """One variant on all chips: what it is, its dataflow, its tiles, its kernels."""
+    first = group[0]
+    variant = first.variant
+    items = [("Definition", f"{variant.formula}.")] if variant.formula else []
+    items += [("Family", f"{variant.family}.")]
+    items += [("Paper", f"arXiv {variant.paper}, https://arxiv.org/abs/{variant.paper}.")] if variant.paper else []
+    if named(first) != variant.id:
+        items.append(("Parameters", f"{named(first)}."))
+    items.append(("Kept after the call", _kept(first)))
+    blocks: list[Block] = [Paragraph(f"{variant.title}."), Items(tuple(items))]
+    if formulas:
+        blocks.append(Section("Cost as formulas (counted)", (Code("\n".join(formulas)),)))
+    blocks.append(Section("Dataflow and fusion groups", tuple(_graphs(group))))
+    blocks.append(Section("Tiles", tuple(_tiles(group))))
+    blocks += [Section("Kernels", tuple(_kernels(group)))]
+    blocks.append(Section("Why, and what would help (predicted)", (reasons(group),)))
+    return Section(variant.id, tuple(blocks))
+
+
+def _kept(p: Prediction) -> str:
+    """The cache or state of one layer."""
+    size = p.evaluation.graph.cache_bytes
+    if not size:
+        return "nothing: it has neither a cache nor a state (counted)."
+    states = any(tensor.role == "state" for tensor in p.evaluation.graph.tensors)
+    word = "recurrent state" if states else "cache"
+    return f"{amount_text(float(size), 'B')} of {word} for one layer, whole batch (counted)."
+
+
+def _graphs(group: Sequence[Prediction]) -> list[Block]:
+    """One picture for each way in which chips run the operator: the kernels in it differ, its tensors do not."""
+    made: dict[Dataflow, list[Prediction]] = {}
+    for p in group:
+        made.setdefault(dataflow(p), []).append(p)
+    blocks: list[Block] = []
+    for number, (sheet, chips) in enumerate(made.items()):
+        stem = f"anatomy-graph-{sheet.name}" + (f"-{chips[0].hardware.name}" if number else "")
+        said = GRAPH_CAPTION
+        if len(made) > 1:
+            said += f" Kernels: those chosen on {', '.join(p.hardware.title for p in chips)}."
+        blocks.append(Picture(stem, sheet.finding, _graph_drawer(sheet), said))
+    return blocks
+
+
+def _graph_drawer(sheet: Dataflow) -> Callable[[], Figure]:
+    def drawn() -> Figure:
+        from ..pictures.graph import draw
+
+        return draw(sheet)
+
+    return drawn
+
+
+def _tiles(group: Sequence[Prediction]) -> list[Block]:
+    """One map for each tile that a chip settles on, or the sentence why there is none."""
+    blocks: list[Block] = []
+    seen: dict[object, list[Prediction]] = {}
+    for p in group:
+        seen.setdefault((p.chosen.tile.query, p.chosen.tile.key), []).append(p)
+    for number, chips in enumerate(seen.values()):
+        p = chips[0]
+        sheet = tile_map(p)
+        if isinstance(sheet, str):
+            blocks.append(Paragraph(f"No tile map: {sheet}."))
+            if p.tile_counts() is None:
+                break
+            continue
+        stem = f"anatomy-tiles-{p.variant.id}" + (f"-{p.hardware.name}" if number else "")
+        blocks.append(Picture(stem, sheet.finding, _map_drawer(sheet), _map_caption(sheet, chips)))
+    return blocks
+
+
+def _map_drawer(sheet: TileMap) -> Callable[[], Figure]:
+    def drawn() -> Figure:
+        from ..pictures.mask import draw
+
+        return draw(sheet)
+
+    return drawn
+
+
+def _map_caption(sheet: TileMap, chips: Sequence[Prediction]) -> str:
+    """Which chips, and how the map is to be read."""
+    c = sheet.counts
+    said = (
+        f"Tiles of {', '.join(p.hardware.title for p in chips)}. A full tile holds only pairs that attend, a partial "
+        f"one some, a skipped one none: {c['visited']:,} tiles are visited ({c['full']:,} full, {c['partial']:,} "
+        f"partial), {c['skipped']:,} skipped (counted; {percent(sheet.share)} visited)."
+    )
+    if len(sheet.grids) > 1:
+        said += f" Not all fit a picture: on the left {sheet.grids[0].told}; on the right {sheet.grids[1].told}."
+        said += " The counts are of all tiles."
+    if sheet.regrouped:
+        said += " Tokens are in the order in which tiles take them, not that of the sequence."
+    if sheet.separate:
+        said += " White: queries and keys of different documents, windows or dilation groups, for which a kernel has "
+        said += "no tile."
+    return said
+
+
+def _kernels(group: Sequence[Prediction]) -> list[Block]:
+    """What was considered on each chip, the chosen one first, and why the others refuse."""
+    rows, refused = [], []
+    for p in group:
+        best: dict[str, tuple[object, ...]] = {}
+        ranked = sorted(
+            (c for c in p.evaluation.candidates if c.implementation is not None),
+            key=lambda c: (c is not p.chosen, c.time_s is None, float(c.time_s or 0.0)),
+        )
+        for c in ranked:
+            assert c.implementation is not None
+            name = c.implementation.name
+            if name not in best:
+                floor = None if c.bound is None else float(c.bound.time_s)
+                time = None if c.time_s is None else float(c.time_s)
+                best[name] = (p.hardware.name, name, str(c.tile).replace("/", " by "),
+                              "chosen" if c is p.chosen else "", floor, time)  # fmt: skip
+        rows += best.values()
+        if p.evaluation.refusals:
+            refused.append((f"Refused on {p.hardware.name}", "; ".join(dict.fromkeys(p.evaluation.refusals)) + "."))
+    columns = (
+        Column("chip", facet="chip"), Column("kernel"), Column("its best tile"), Column(""),
+        seconds("floor of the tile", "bounded"), seconds("time", "predicted"),
+    )  # fmt: skip
+    blocks: list[Block] = [Paragraph(_chosen(p)) for p in group]
+    blocks += [Table(columns, tuple(rows), "Queries by keys. The fastest predicted is chosen.")] if rows else []
+    blocks += [Items(tuple(refused))] if refused else []
+    return blocks
+
+
+def _chosen(p: Prediction) -> str:
+    """Which kernel is chosen, in a sentence."""
+    head = f"{p.hardware.title}:"
+    if p.chosen.implementation is None:
+        return f"{head} no implementation is known that runs it; its tile is assumed."
+    others = len({c.implementation.name for c in p.evaluation.candidates if c.implementation is not None}) - 1
+    said = f"{head} {kernel(p)} ({p.chosen.implementation.title})"
+    said += f", {seconds_text(p.time_s)} (predicted)" if p.time_s is not None else ", without a schedule"
+    said += f", of {plural(others + 1, 'kernel')} that take it" if others else ", the only kernel that takes it"
+    return said + "."
+
+
+def _counts(predictions: Sequence[Prediction]) -> Table:
+    """Work by unit, bytes, tiles."""
+    columns = (
+        Column("variant", facet="variant"), Column("chip", facet="chip"), Column("kernel and tile"),
+        amount("matrix FLOPs", "counted"), amount("vector FLOPs", "counted"), amount("exps", "counted"),
+        amount("HBM bytes", "counted", "B"), amount("cache or state", "counted", "B"), _whole("tiles visited"),
+        _whole("full"), _whole("partial"), _whole("skipped"), Column("share visited", percent, "counted"),
+    )  # fmt: skip
+    rows = []
+    for p in predictions:
+        d = p.to_dict()
+        tiles = d["tiles"] or {}
+        found = [tiles.get(name) for name in ("visited", "full", "partial", "skipped")]
+        share = tiles["visited"] / max(1, tiles["visited"] + tiles["skipped"]) if tiles else None
+        rows.append((named(p), p.hardware.name, kernel(p), *(d["flops"][unit] for unit in ("matrix", "vector", "special")),
+                     d["bytes"]["hbm"], d["cache_bytes"], *found, share))  # fmt: skip
+    return Table(columns, tuple(rows), "Tiles: of one query head of one sequence. Work: useful, of the whole call.")
+
+
+def _whole(head: str) -> Column:
+    return Column(head, lambda value: f"{value:,.0f}", "counted")
+
+
+def _chart(predictions: Sequence[Prediction]) -> Chart:
+    """Bars of what each variant counts."""
+    points = []
+    for p in predictions:
+        d = p.to_dict()
+        values = {**{unit: d["flops"][unit] or None for unit in ("matrix", "vector", "special")},
+                  "hbm": d["bytes"]["hbm"] or None, "cache": d["cache_bytes"] or None}  # fmt: skip
+        points.append(Point(p.hardware.name, p.variant.id, p.variant.id, values, hover(p)))
+    quantities = (
+        Quantity("matrix", "matrix work (FLOP)", "counted"), Quantity("vector", "vector work (FLOP)", "counted"),
+        Quantity("special", "exponentials (count)", "counted"), Quantity("hbm", "HBM bytes (B)", "counted"),
+        Quantity("cache", "cache or state (B)", "counted"),
+    )  # fmt: skip
+    return Chart("counts", "Work and bytes of each variant", "bars", "variant", quantities, tuple(points))
