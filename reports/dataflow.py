@@ -183,14 +183,13 @@ def _lane(p: Prediction, one: _Kernel, reads: list[str], writes: list[str], size
         flow.add_edges_from((other, key) for other in producers.get(name, []))
     layers = [[f"read {name}" for name in reads], *generations, [f"write {name}" for name in writes]]
     loose = frozenset(key for key in nodes if key not in flow)
-    slots, edges = _layered(layers, [(a, b) for a, b in flow.edges])
-    tiled = next((t for t in p.chosen.parts if t.part is one.part), None)
+    slots, edges = _layered(layers, list(flow.edges))
     kernel = one.part.kernel or (p.chosen.implementation.name if p.chosen.implementation else "")
-    if tiled is not None and one.part.style in ("dense",):
+    if one.part.style == "dense":
         kernel = "matrix products"
-    name = f"{one.part.name}, {one.extra}" if one.extra else one.part.name
-    made = tuple(tuple(Slot(key, nodes.get(key)) for key in layer) for layer in slots)
-    return Lane(name, kernel, made, tuple(edges), loose)
+    title = f"{one.part.name}, {one.extra}" if one.extra else one.part.name
+    placed = tuple(tuple(Slot(key, nodes.get(key)) for key in layer) for layer in slots)
+    return Lane(title, kernel, placed, tuple(edges), loose)
 
 
 def _tensor(way: str, name: str, sizes: dict[str, float]) -> Node:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ...simulator import implementations
 from ...simulator.api import LeftOut
+from ...simulator.errors import InputError
 from ...simulator.prediction import Prediction
 from ..common import claims_section, left_out_section, named, reasons
 from ..dataflow import Dataflow, dataflow
@@ -35,6 +38,8 @@ from .roofline import hover
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+IN_THE_TITLE = 4
+"""Variants that a title names."""
 GRAPH_CAPTION = (
     "Each shaded box is what one kernel does without writing anything in between (a fusion group); what crosses its "
     "border is traffic of main memory. Sizes and work are of the whole call (counted)."
@@ -45,10 +50,15 @@ def document(
     predictions: Sequence[Prediction], command: str | None = None, left_out: Sequence[LeftOut] = (),
     formulas: Mapping[str, Sequence[str]] | None = None,
 ) -> Document:  # fmt: skip
-    """A section a variant, with what chips make of it; one interactive chart of the counts.
+    """A section a variant, with what chips make of it; one interactive chart of the counts. Raises InputError for two
+    chips of one name.
 
     formulas: lines of text a variant, as `attnsim explain` prints them.
     """
+    names = [(p.variant.id, p.hardware.name) for p in predictions]
+    twice = next((chip for one, chip in names if names.count((one, chip)) > 1), None)
+    if twice is not None:
+        raise InputError(f"two chips are called {twice!r}: give the profiles different names")
     variants: dict[str, list[Prediction]] = {}
     for p in predictions:
         variants.setdefault(p.variant.id, []).append(p)
@@ -57,7 +67,8 @@ def document(
     blocks += [*claims_section(predictions), *left_out_section(left_out), reproduce(predictions, command)]
     chips = ", ".join(dict.fromkeys(p.hardware.title for p in predictions))
     lead = f"Workload: {workload(predictions[0])}. Chips: {chips}."
-    return Document("anatomy", f"Anatomy of {', '.join(variants)}", lead, tuple(blocks))
+    what = ", ".join(variants) if len(variants) <= IN_THE_TITLE else plural(len(variants), "variant")
+    return Document("anatomy", f"Anatomy of {what}: what a kernel touches", lead, tuple(blocks))
 
 
 def _variant(group: Sequence[Prediction], formulas: Sequence[str]) -> Section:
@@ -90,14 +101,20 @@ def _kept(p: Prediction) -> str:
     return f"{amount_text(float(size), 'B')} of {word} for one layer, whole batch (counted)."
 
 
+def _stem(what: str, p: Prediction, several: bool) -> str:
+    """The name of a picture's file; with the chip where there is one for each."""
+    text = f"anatomy-{what}-{p.variant.id}" + (f"-{p.hardware.name}" if several else "")
+    return re.sub(r"[^a-z0-9._]+", "-", text.lower()).strip("-.")
+
+
 def _graphs(group: Sequence[Prediction]) -> list[Block]:
     """One picture for each way in which chips run the operator: the kernels in it differ, its tensors do not."""
     made: dict[Dataflow, list[Prediction]] = {}
     for p in group:
         made.setdefault(dataflow(p), []).append(p)
     blocks: list[Block] = []
-    for number, (sheet, chips) in enumerate(made.items()):
-        stem = f"anatomy-graph-{sheet.name}" + (f"-{chips[0].hardware.name}" if number else "")
+    for sheet, chips in made.items():
+        stem = _stem("graph", chips[0], len(made) > 1)
         said = GRAPH_CAPTION
         if len(made) > 1:
             said += f" Kernels: those chosen on {', '.join(p.hardware.title for p in chips)}."
@@ -120,7 +137,7 @@ def _tiles(group: Sequence[Prediction]) -> list[Block]:
     seen: dict[object, list[Prediction]] = {}
     for p in group:
         seen.setdefault((p.chosen.tile.query, p.chosen.tile.key), []).append(p)
-    for number, chips in enumerate(seen.values()):
+    for chips in seen.values():
         p = chips[0]
         sheet = tile_map(p)
         if isinstance(sheet, str):
@@ -128,7 +145,7 @@ def _tiles(group: Sequence[Prediction]) -> list[Block]:
             if p.tile_counts() is None:
                 break
             continue
-        stem = f"anatomy-tiles-{p.variant.id}" + (f"-{p.hardware.name}" if number else "")
+        stem = _stem("tiles", p, len(seen) > 1)
         blocks.append(Picture(stem, sheet.finding, _map_drawer(sheet), _map_caption(sheet, chips)))
     return blocks
 
@@ -163,7 +180,8 @@ def _map_caption(sheet: TileMap, chips: Sequence[Prediction]) -> str:
 
 def _kernels(group: Sequence[Prediction]) -> list[Block]:
     """What was considered on each chip, the chosen one first, and why the others refuse."""
-    rows, refused = [], []
+    rows: list[tuple[object, ...]] = []
+    refused = []
     for p in group:
         best: dict[str, tuple[object, ...]] = {}
         ranked = sorted(
@@ -179,8 +197,9 @@ def _kernels(group: Sequence[Prediction]) -> list[Block]:
                 best[name] = (p.hardware.name, name, str(c.tile).replace("/", " by "),
                               "chosen" if c is p.chosen else "", floor, time)  # fmt: skip
         rows += best.values()
-        if p.evaluation.refusals:
-            refused.append((f"Refused on {p.hardware.name}", "; ".join(dict.fromkeys(p.evaluation.refusals)) + "."))
+        reasons_given = _refusals(p)
+        if reasons_given:
+            refused.append((f"Refused on {p.hardware.name}", "; ".join(reasons_given) + "."))
     columns = (
         Column("chip", facet="chip"), Column("kernel"), Column("its best tile"), Column(""),
         seconds("floor of the tile", "bounded"), seconds("time", "predicted"),
@@ -189,6 +208,13 @@ def _kernels(group: Sequence[Prediction]) -> list[Block]:
     blocks += [Table(columns, tuple(rows), "Queries by keys. The fastest predicted is chosen.")] if rows else []
     blocks += [Items(tuple(refused))] if refused else []
     return blocks
+
+
+def _refusals(p: Prediction) -> list[str]:
+    """Why kernels refuse that run parts of this style at all; those of other styles are no candidates."""
+    style = p.evaluation.graph.main.style
+    other = {one.name for one in implementations.for_hardware(p.hardware) if style not in one.part_styles}
+    return [why for why in dict.fromkeys(p.evaluation.refusals) if why.split(" ", 1)[0] not in other]
 
 
 def _chosen(p: Prediction) -> str:
@@ -217,8 +243,9 @@ def _counts(predictions: Sequence[Prediction]) -> Table:
         tiles = d["tiles"] or {}
         found = [tiles.get(name) for name in ("visited", "full", "partial", "skipped")]
         share = tiles["visited"] / max(1, tiles["visited"] + tiles["skipped"]) if tiles else None
-        rows.append((named(p), p.hardware.name, kernel(p), *(d["flops"][unit] for unit in ("matrix", "vector", "special")),
-                     d["bytes"]["hbm"], d["cache_bytes"], *found, share))  # fmt: skip
+        work = [d["flops"][unit] for unit in ("matrix", "vector", "special")]
+        head = named(p), p.hardware.name, kernel(p)
+        rows.append((*head, *work, d["bytes"]["hbm"], d["cache_bytes"], *found, share))
     return Table(columns, tuple(rows), "Tiles: of one query head of one sequence. Work: useful, of the whole call.")
 
 

@@ -145,6 +145,5 @@ def _chart(known: Sequence[Ladder]) -> Chart:
         Quantity("speedup", "speedup over the baseline at the same rung (ratio)", "predicted", log=False),
         Quantity("time", "time (s)", "predicted"),
     )
-    return Chart(
-        "ladder", "The ladder, rung by rung", "bars", "rung (flops, roofline, tiles: bounded)", quantities, points
-    )
+    x_label = "rung (flops, roofline, tiles: bounded)"
+    return Chart("ladder", "The ladder, rung by rung", "bars", x_label, quantities, tuple(points))

@@ -150,7 +150,9 @@ def _passed(
 def _titles(axes: Axes, sheet: Dataflow, across: tuple[float, float], height: float) -> None:
     """What is seen, what the columns are, and how to read it."""
     left, right = across
-    about = "Work and bytes of the whole call, all heads and sequences (counted); operands are counted once, however often read."
+    about = (
+        "Work and bytes of the whole call, all heads and sequences (counted); operands count once, however often read."
+    )
     foot = ("orange: through main memory; black: stays on the chip; dashed: computed again; "
             "shaded: what one kernel does (fusion group)")  # fmt: skip
     for text in (
@@ -158,7 +160,7 @@ def _titles(axes: Axes, sheet: Dataflow, across: tuple[float, float], height: fl
         axes.text(0.2, height - 0.53, about, fontsize=9, color=MUTED, gid="workload"),
         axes.text(0.2, 0.13, foot, fontsize=8, color=MUTED, gid="key"),
     ):
-        room = (axes.get_xlim()[1] - 0.4) * LAYOUT_DPI
+        room = 0.97 * (axes.get_xlim()[1] - 0.4) * LAYOUT_DPI
         text.set_fontsize(float(text.get_fontsize()) * min(1.0, room / text.get_window_extent().width))
     for x, words in ((left + TENSOR / 2, "read from HBM"), (right - TENSOR / 2, "written to HBM")):
         axes.text(x, height - TOP + 0.1, words, fontsize=8.5, ha="center", color=MEMORY, weight="bold", gid="column")

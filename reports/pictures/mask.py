@@ -23,9 +23,9 @@ PLANE, PLANE_GAP = 1.9, 0.3
 """Height of the row of slices at most, and between two of them."""
 MUTED = "#444444"
 LOOKS: dict[int, dict[str, Any]] = {
-    WHOLE: {"facecolor": COLOURS[0], "edgecolor": "white", "linewidth": 0.3},
+    WHOLE: {"facecolor": COLOURS[0], "edgecolor": "none", "linewidth": 0.0},
     PARTIAL: {"facecolor": "#ffe3b8", "edgecolor": "#8a4b00", "linewidth": 0.0, "hatch": "//////"},
-    SKIPPED: {"facecolor": "#ededed", "edgecolor": "white", "linewidth": 0.3},
+    SKIPPED: {"facecolor": "#ededed", "edgecolor": "none", "linewidth": 0.0},
 }  # fmt: skip
 NAMES = {WHOLE: "full", PARTIAL: "partial", SKIPPED: "skipped"}
 
@@ -82,7 +82,10 @@ def _panel(axes: Axes, grid: Grid, sheet: TileMap) -> None:
     """Tiles by tiles, queries downwards, with the tokens at which tiles start."""
     rows, columns = grid.states.shape
     for state in (SKIPPED, WHOLE, PARTIAL):
-        _fill(axes, [(c, r, 1.0, 1.0) for r, c in np.argwhere(grid.states == state)], state)
+        _fill(axes, boxes(grid.states == state), state)
+    lines: dict[str, Any] = {"colors": "white", "linewidth": 0.5, "zorder": 2}
+    axes.vlines(range(columns + 1), 0, rows, **lines)
+    axes.hlines(range(rows + 1), 0, columns, **lines)
     axes.set_xlim(0, columns)
     axes.set_ylim(rows, 0)
     _ticks(axes.xaxis, grid.keys, 4 if _size(grid)[0] > PANEL / 2 else 2)
@@ -134,9 +137,6 @@ def _fill(axes: Axes, boxes: list[tuple[float, float, float, float]], state: int
                         np.stack([x, y + h], 1), np.stack([x, y], 1)], axis=1)  # fmt: skip
     codes = np.tile([Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY], len(boxes))
     axes.add_patch(PathPatch(Path(corners.reshape(-1, 2), codes), **LOOKS[state]))
-    if state == PARTIAL:
-        outline = {"facecolor": "none", "edgecolor": "white", "linewidth": 0.3}
-        axes.add_patch(PathPatch(Path(corners.reshape(-1, 2), codes), **outline))
 
 
 def _key(figure: Figure, sheet: TileMap, left: float, height: float) -> None:
@@ -227,7 +227,7 @@ def _titles(figure: Figure, sheet: TileMap, height: float) -> None:
         figure.text(0.2 / WIDTH, 1 - 0.3 / height, sheet.finding, fontsize=13, weight="bold", gid="title"),
         figure.text(0.2 / WIDTH, 1 - 0.53 / height, about, fontsize=9, color=MUTED, gid="workload"),
     ):
-        room = 0.97 * figure.bbox.width
+        room = 0.95 * figure.bbox.width
         text.set_fontsize(float(text.get_fontsize()) * min(1.0, room / text.get_window_extent().width))
 
 
