@@ -72,13 +72,16 @@ class _Kernel:
     extra: str = ""
 
 
-def dataflow(p: Prediction) -> Dataflow:
-    """The lanes of a prediction's operator, each with the implementation that runs it."""
+def dataflow(p: Prediction, chosen: bool = True) -> Dataflow:
+    """The lanes of a prediction's operator, each with the implementation that runs it; without `chosen`, only with
+    those that are the same on every chip."""
     graph = p.evaluation.graph
     kernels = _kernels(graph)
     sizes = {tensor.name: float(tensor.bytes) for tensor in graph.tensors}
     moved = [_moved(graph, kernels, i, sizes) for i in range(len(kernels))]
-    lanes = tuple(_lane(p, one, reads, writes, sizes) for one, (reads, writes) in zip(kernels, moved, strict=True))
+    lanes = tuple(
+        _lane(p, one, (reads, writes), sizes, chosen) for one, (reads, writes) in zip(kernels, moved, strict=True)
+    )
     passed = []
     for i, (reads, _) in enumerate(moved):
         for name in reads:
@@ -154,10 +157,13 @@ def _moved(
     return list(reads), list(writes)
 
 
-def _lane(p: Prediction, one: _Kernel, reads: list[str], writes: list[str], sizes: dict[str, float]) -> Lane:
+def _lane(
+    p: Prediction, one: _Kernel, moved: tuple[list[str], list[str]], sizes: dict[str, float], chosen: bool
+) -> Lane:  # fmt: skip
     """Layers with places for edges that pass through, ordered so that few edges cross."""
     import networkx
 
+    reads, writes = moved
     flow: Any = networkx.DiGraph()
     nodes: dict[str, Node] = {}
     producers: dict[str, list[str]] = {}
@@ -184,7 +190,7 @@ def _lane(p: Prediction, one: _Kernel, reads: list[str], writes: list[str], size
     layers = [[f"read {name}" for name in reads], *generations, [f"write {name}" for name in writes]]
     loose = frozenset(key for key in nodes if key not in flow)
     slots, edges = _layered(layers, list(flow.edges))
-    kernel = one.part.kernel or (p.chosen.implementation.name if p.chosen.implementation else "")
+    kernel = one.part.kernel or (p.chosen.implementation.name if chosen and p.chosen.implementation else "")
     if one.part.style == "dense":
         kernel = "matrix products"
     title = f"{one.part.name}, {one.extra}" if one.extra else one.part.name

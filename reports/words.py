@@ -96,7 +96,7 @@ def kernel(p: Prediction) -> str:
     chosen = p.chosen
     if chosen.implementation is None:
         return "none known"
-    tile = p.to_dict()["tile"]
+    tile = p.tile
     if tile is None:
         return chosen.implementation.name
     return f"{chosen.implementation.name}, {'x'.join(map(str, tile['query']))} by {'x'.join(map(str, tile['key']))}"

@@ -166,6 +166,18 @@ class Prediction:
         scale = max(capacity - fixed, 0) / moving
         return {"batch": int(self.prepared.batch * scale), "context": int(self.prepared.kv_len * scale)}
 
+    @property
+    def tile(self) -> dict[str, list[int]] | None:
+        """Sides of the chosen tile along query and key axes (of a recurrent part: its chunk); None without tiles."""
+        chosen = self.chosen
+        if not any(p.summary is not None or p.part.chunk for p in chosen.parts):
+            return None
+        shown = chosen.tile
+        for tiled in chosen.parts:
+            if tiled.summary is None and tiled.part.chunk and not any(p.summary for p in chosen.parts):
+                shown = tiled.tile
+        return {"query": list(shown.query), "key": list(shown.key)}
+
     def tile_counts(self) -> dict[str, int] | None:
         """visited, full, partial, skipped tiles of one query head of one batch element, unpacked."""
         main = self.evaluation.graph.main
@@ -206,7 +218,7 @@ class Prediction:
             "direction": self.problem.direction,
             "implementation": chosen.implementation.name if chosen.implementation else None,
             "baseline": self.baseline_variant.id,
-            "tile": _tile_dict(chosen),
+            "tile": self.tile,
             "packed_heads": chosen.tile.packed_heads,
             "pairs": plain(main.pairs) if self.variant.has_pairs and main.mask is not None else None,
             "tiles": tiles,
@@ -282,16 +294,6 @@ def _tiles_bound(evaluation: Evaluation) -> Bound | None:
     """The bound of the candidate that the `tiles` rung is the minimum of."""
     bounds = [c.bound for c in evaluation.candidates if c.bound is not None]
     return min(bounds, key=lambda b: float(b.time_s), default=None)
-
-
-def _tile_dict(chosen: Candidate) -> dict[str, Any] | None:
-    if not any(p.summary is not None or p.part.chunk for p in chosen.parts):
-        return None
-    shown = chosen.tile
-    for tiled in chosen.parts:
-        if tiled.summary is None and tiled.part.chunk and not any(p.summary for p in chosen.parts):
-            shown = tiled.tile
-    return {"query": list(shown.query), "key": list(shown.key)}
 
 
 def _flops(c: Counts) -> dict[str, Any]:

@@ -216,7 +216,7 @@ def _unit(field: str) -> str:
         return "B/s"
     if field.endswith("_per_clock_per_sm"):
         kind = "FLOP" if "flop" in field else "B" if "bytes" in field else "exp"
-        return f"{kind}/clock/SM"
+        return f"{kind}/clock/unit"
     return "Hz" if field.endswith("_hz") else "s" if field.endswith("_s") else "B" if "bytes" in field else ""
 
 
@@ -261,7 +261,8 @@ def _sized(p: Prediction, name: str, group: Group, *sizes: str, unit: str = "") 
 
     def change(factor: float) -> tuple[float, dict[str, Any]]:
         scaled = {size: _whole(getattr(p.problem, size), factor) for size in sizes}
-        return scaled[sizes[0]], {"problem": _made(p.problem, **scaled)}
+        variant = p.variant.settled(p.prepared) if group == "model" else p.variant
+        return scaled[sizes[0]], {"problem": _made(p.problem, **scaled), "variant": variant}
 
     return _Move(name, group, unit, float(getattr(p.problem, sizes[0])), change)
 
@@ -331,7 +332,8 @@ def _parameter(p: Prediction, label: str, name: str, value: float, axis: int | N
         if axis is not None:
             sides = p.variant.parameters()[name]
             new = (*sides[:axis], scaled, *sides[axis + 1 :])
-        return scaled, {"variant": replace(p.variant, **{name: new})}  # type: ignore[type-var]
+        # A form that sizes decide stays: they may fit another one by accident.
+        return scaled, {"variant": replace(p.variant.settled(p.prepared), **{name: new})}  # type: ignore[type-var]
 
     return _Move(label, "model", "", float(value), change)
 

@@ -62,7 +62,7 @@ def document(
     variants: dict[str, list[Prediction]] = {}
     for p in predictions:
         variants.setdefault(p.variant.id, []).append(p)
-    blocks: list[Block] = [Section("Counts", (_counts(predictions),)), _chart(predictions)]
+    blocks: list[Block] = [Section("Counts", (_counts(predictions), _tile_counts(predictions))), _chart(predictions)]
     blocks += [_variant(group, (formulas or {}).get(name, ())) for name, group in variants.items()]
     blocks += [*claims_section(predictions), *left_out_section(left_out), reproduce(predictions, command)]
     chips = ", ".join(dict.fromkeys(p.hardware.title for p in predictions))
@@ -84,7 +84,7 @@ def _variant(group: Sequence[Prediction], formulas: Sequence[str]) -> Section:
     blocks: list[Block] = [Paragraph(f"{variant.title}."), Items(tuple(items))]
     if formulas:
         blocks.append(Section("Cost as formulas (counted)", (Code("\n".join(formulas)),)))
-    blocks.append(Section("Dataflow and fusion groups", tuple(_graphs(group))))
+    blocks.append(Section("Dataflow and fusion groups", (_graph(group),)))
     blocks.append(Section("Tiles", tuple(_tiles(group))))
     blocks += [Section("Kernels", tuple(_kernels(group)))]
     blocks.append(Section("Why, and what would help (predicted)", (reasons(group),)))
@@ -107,19 +107,10 @@ def _stem(what: str, p: Prediction, several: bool) -> str:
     return re.sub(r"[^a-z0-9._]+", "-", text.lower()).strip("-.")
 
 
-def _graphs(group: Sequence[Prediction]) -> list[Block]:
-    """One picture for each way in which chips run the operator: the kernels in it differ, its tensors do not."""
-    made: dict[Dataflow, list[Prediction]] = {}
-    for p in group:
-        made.setdefault(dataflow(p), []).append(p)
-    blocks: list[Block] = []
-    for sheet, chips in made.items():
-        stem = _stem("graph", chips[0], len(made) > 1)
-        said = GRAPH_CAPTION
-        if len(made) > 1:
-            said += f" Kernels: those chosen on {', '.join(p.hardware.title for p in chips)}."
-        blocks.append(Picture(stem, sheet.finding, _graph_drawer(sheet), said))
-    return blocks
+def _graph(group: Sequence[Prediction]) -> Picture:
+    """One picture of all chips: their kernels differ, what they compute and move does not."""
+    sheet = dataflow(group[0], chosen=len(group) == 1)
+    return Picture(_stem("graph", group[0], False), sheet.finding, _graph_drawer(sheet), GRAPH_CAPTION)
 
 
 def _graph_drawer(sheet: Dataflow) -> Callable[[], Figure]:
@@ -229,24 +220,37 @@ def _chosen(p: Prediction) -> str:
     return said + "."
 
 
+def _work(p: Prediction) -> dict[str, float]:
+    """Useful work by unit, and bytes, of the whole call."""
+    useful, cache = p.evaluation.useful, p.evaluation.graph.cache_bytes
+    amounts = {"matrix": useful.matrix_flops, "vector": useful.vector, "special": useful.special,
+               "hbm": useful.hbm_bytes, "cache": cache}  # fmt: skip
+    return {name: float(value) for name, value in amounts.items()}
+
+
 def _counts(predictions: Sequence[Prediction]) -> Table:
-    """Work by unit, bytes, tiles."""
     columns = (
-        Column("variant", facet="variant"), Column("chip", facet="chip"), Column("kernel and tile"),
-        amount("matrix FLOPs", "counted"), amount("vector FLOPs", "counted"), amount("exps", "counted"),
-        amount("HBM bytes", "counted", "B"), amount("cache or state", "counted", "B"), _whole("tiles visited"),
+        Column("variant", facet="variant"), Column("chip", facet="chip"), amount("matrix FLOPs", "counted"),
+        amount("vector FLOPs", "counted"), amount("exps", "counted"), amount("HBM bytes", "counted", "B"),
+        amount("cache or state", "counted", "B"),
+    )  # fmt: skip
+    rows = [(named(p), p.hardware.name, *_work(p).values()) for p in predictions]
+    return Table(columns, tuple(rows), "Useful work and operands of the whole call; the cache is of one layer.")
+
+
+def _tile_counts(predictions: Sequence[Prediction]) -> Table:
+    """Visited and skipped tiles; dashes where there is no mask."""
+    columns = (
+        Column("variant", facet="variant"), Column("chip", facet="chip"), Column("kernel and tile"), _whole("visited"),
         _whole("full"), _whole("partial"), _whole("skipped"), Column("share visited", percent, "counted"),
     )  # fmt: skip
     rows = []
     for p in predictions:
-        d = p.to_dict()
-        tiles = d["tiles"] or {}
+        tiles = p.tile_counts() or {}
         found = [tiles.get(name) for name in ("visited", "full", "partial", "skipped")]
         share = tiles["visited"] / max(1, tiles["visited"] + tiles["skipped"]) if tiles else None
-        work = [d["flops"][unit] for unit in ("matrix", "vector", "special")]
-        head = named(p), p.hardware.name, kernel(p)
-        rows.append((*head, *work, d["bytes"]["hbm"], d["cache_bytes"], *found, share))
-    return Table(columns, tuple(rows), "Tiles: of one query head of one sequence. Work: useful, of the whole call.")
+        rows.append((p.variant.id, p.hardware.name, kernel(p), *found, share))
+    return Table(columns, tuple(rows), "Tiles of queries by keys, of one query head of one sequence.")
 
 
 def _whole(head: str) -> Column:
@@ -257,9 +261,7 @@ def _chart(predictions: Sequence[Prediction]) -> Chart:
     """Bars of what each variant counts."""
     points = []
     for p in predictions:
-        d = p.to_dict()
-        values = {**{unit: d["flops"][unit] or None for unit in ("matrix", "vector", "special")},
-                  "hbm": d["bytes"]["hbm"] or None, "cache": d["cache_bytes"] or None}  # fmt: skip
+        values: dict[str, float | None] = {name: value or None for name, value in _work(p).items()}
         points.append(Point(p.hardware.name, p.variant.id, p.variant.id, values, hover(p)))
     quantities = (
         Quantity("matrix", "matrix work (FLOP)", "counted"), Quantity("vector", "vector work (FLOP)", "counted"),

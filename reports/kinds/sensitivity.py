@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ...simulator.api import LeftOut
 from ...simulator.prediction import Prediction
 from ...simulator.sensitivity import WHOLE_CHIP, End, Moved, Rung, Sensitivity, sensitivity
-from ..common import left_out_section, named
+from ..common import claims_section, left_out_section, named
 from ..document import (
     Block,
     Chart,
@@ -31,7 +31,7 @@ from ..document import (
 )
 from ..pictures import tornado
 from ..provenance import reproduce
-from ..words import amount, plural, workload
+from ..words import amount, workload
 from ..words import seconds as seconds_text
 
 if TYPE_CHECKING:
@@ -49,10 +49,11 @@ FREE = 0.1
 """Doubling a number that adds no more is nearly free."""
 METHOD = (
     "Each number is halved and doubled, one at a time, and all is predicted again, the fastest kernel chosen anew. "
-    "Elasticity: log(time doubled / time halved) over log(number doubled / number halved); where one end cannot be had, "
-    "the number as it is stands in for it. -1: twice the number halves the time; 0: it does not matter. Tiles and waves "
-    "are whole numbers, so it is a slope over two octaves. Local elasticity: the same between 1 % less and 1 % more "
-    "(a central difference), for continuous numbers of the chip. Cost alone is told: what a changed model is worth is not."
+    "Elasticity: log(time doubled / time halved) over log(number doubled / number halved); where one end cannot be "
+    "had, the number as it is stands in for it. -1: twice the number halves the time; 0: it does not matter. Tiles and "
+    "waves are whole numbers, so it is a slope over two octaves. Local elasticity: the same between 1 % less and 1 % "
+    "more (a central difference), for continuous numbers of the chip. Cost alone is told: what a changed model is "
+    "worth is not."
 )
 TOLD: dict[Rung, str] = {"schedule": "the predicted time", "tiles": "the floor"}
 OWNERS = {"chip": "chip", "problem": "workload", "model": "model"}
@@ -75,7 +76,7 @@ def document(
                     for p, s in found if s is None)  # fmt: skip
     if without:
         blocks.append(Section("Without a time", (Items(without),)))
-    blocks += [*left_out_section(left_out), reproduce(predictions, command)]
+    blocks += [*claims_section(predictions), *left_out_section(left_out), reproduce(predictions, command)]
     title = finding(known[0]) if len(known) == 1 else overall("Sensitivity", known)
     return Document("sensitivity", title, f"Workload: {workload(predictions[0])}.", tuple(blocks))
 
@@ -98,10 +99,10 @@ class Gain:
         """As advice."""
         return f"{'double' if self.doubled else 'halve'} {self.number}"
 
-    @property
-    def share(self) -> str:
-        with_ = f" (with {self.kernel}, then the fastest)" if self.kernel else ""
-        return f"{percent(self.saved)}{with_}"
+    def share(self, of: str = "") -> str:
+        """What is saved, and the kernel that becomes the fastest."""
+        with_ = f" (with {self.kernel}, then the fastest kernel)" if self.kernel else ""
+        return f"{percent(self.saved)}{of}{with_}"
 
 
 def percent(share: float) -> str:
@@ -115,7 +116,7 @@ def gains(s: Sensitivity, numbers: Sequence[Moved]) -> list[Gain]:
     for one in numbers:
         end, ratio = one.best(s.rung)
         if 1 - ratio >= WORTH:
-            name = f"the {one.name}" if one.group == "chip" else one.name
+            name = f"the {one.name}" if one.group == "chip" and "_" not in one.name else one.name
             kernel = (end.kernel or "") if one.switches(end) else ""
             found.append(Gain(name, end is one.doubled, 1 - ratio, kernel))
     return sorted(found, key=lambda gain: -gain.saved)
@@ -132,20 +133,21 @@ def finding(s: Sensitivity) -> str:
     best = gains(s, units(s))
     if not best:
         return f"{where}: no single unit, doubled, saves {percent(WORTH)}"
-    rest = f"{best[1].said} {percent(best[1].saved)}" if best[1:] else f"no other single unit {percent(WORTH)}"
+    rest = f"{best[1].said} {percent(best[1].saved)}" if best[1:] else f"no other single unit above {percent(WORTH)}"
     of = "" if s.rung == "schedule" else " of the floor"
     return f"{where}: {best[0].said} saves {percent(best[0].saved)}{of}, {rest}"
 
 
-def overall(where: str, known: Sequence[Sensitivity]) -> str:
+def overall(where: str, known: Sequence[Sensitivity], noun: str = "prediction") -> str:
     """What several predictions have in common: the unit that saves most on the most of them."""
     best = [found[0] for s in known if (found := gains(s, units(s)))]
     if not best:
         return f"{where}: no single unit, doubled, saves {percent(WORTH)}"
     said, count = min(Counter(gain.said for gain in best).items(), key=lambda item: (-item[1], item[0]))
     most = max(gain.saved for gain in best if gain.said == said)
-    of = f"{count} of {plural(len(known), 'prediction')}"
-    return f"{where}: {said} saves the most on {of}, up to {percent(most)}"
+    every = "both" if len(known) == 2 else f"all {len(known)}"
+    of = every if count == len(known) else f"{count} of {len(known)}"
+    return f"{where}: {said} saves the most for {of} {noun}s, up to {percent(most)}"
 
 
 def advice(s: Sensitivity) -> tuple[str, str]:
@@ -153,7 +155,7 @@ def advice(s: Sensitivity) -> tuple[str, str]:
     best, whole = gains(s, units(s)), gains(s, [one for one in s.of("chip") if one.name in WHOLE_CHIP])
     chip = _advised("A chip designer", "unit of the chip", s, best)
     if whole:
-        chip += f"; all units at once: {', '.join(f'{gain.said} {gain.share}' for gain in whole)}"
+        chip += f"; all compute at once: {', '.join(f'{gain.said} {gain.share()}' for gain in whole)}"
     model = _advised("A model designer", "number of the model", s, gains(s, s.of("model")))
     added = [(one, ratio - 1) for one in s.of("model") if (ratio := one.relative(one.doubled, s.rung)) is not None]
     free = [f"{one.name} (+{percent(more)})" for one, more in sorted(added, key=lambda a: a[1]) if 0 <= more < FREE]
@@ -165,8 +167,9 @@ def advice(s: Sensitivity) -> tuple[str, str]:
 def _advised(who: str, what: str, s: Sensitivity, found: Sequence[Gain]) -> str:
     if not found:
         return f"{who}: no single {what}, doubled or halved, saves {percent(WORTH)} of {TOLD[s.rung]}"
-    then = "".join(f", {gain.said} {gain.share}" for gain in found[1:4])
-    return f"{who} should {found[0].order}: it saves {found[0].share} of {TOLD[s.rung]}{', then' + then[1:] if then else ''}"
+    then = ", ".join(f"{gain.said} {gain.share()}" for gain in found[1:4])
+    first = f"{who} should {found[0].order}: it saves {found[0].share(f' of {TOLD[s.rung]}')}"
+    return f"{first}; then {then}" if then else first
 
 
 def _items(known: Sequence[Sensitivity]) -> Iterator[tuple[str, str]]:
@@ -185,15 +188,16 @@ def _overview(known: Sequence[Sensitivity]) -> Table:
         for group in groups:
             best = next(iter(gains(s, group)), None)
             cells += [best.said, best.saved] if best else [None, None]
-        rows.append((p.variant.id, p.hardware.name, p.time_s, p.rung_time("tiles"), *cells,
-                     None if s.rung == "schedule" else "floor"))  # fmt: skip
+        rows.append((p.variant.id, p.hardware.name, p.time_s, p.rung_time("tiles"), *cells))
     columns = (
         Column("variant", facet="variant"), Column("chip", facet="chip"), seconds("time now", "predicted"),
-        seconds("floor now", "bounded"), Column("chip designer"), Column("saves", percent, "predicted"),
-        Column("model designer"), Column("then saves", percent, "predicted"), Column("of"),
+        seconds("floor now", "bounded"), Column("change of the chip"), Column("it saves", percent, "predicted"),
+        Column("change of the model"), Column("this saves", percent, "predicted"),
     )  # fmt: skip
-    note = "The change of one unit of the chip, and of one number of the model, that saves most. floor: of the floor, "
-    return Table(columns, tuple(rows), note + "which is bounded, not predicted, where no kernel is modelled.")
+    note = "The change of one unit of the chip, and of one number of the model, that saves most."
+    if any(s.rung == "tiles" for s in known):
+        note += " Where no time is predicted, of the floor: bounded."
+    return Table(columns, tuple(rows), note)
 
 
 def _sections(known: Sequence[Sensitivity]) -> Iterator[Section]:
@@ -206,7 +210,9 @@ def _sections(known: Sequence[Sensitivity]) -> Iterator[Section]:
         blocks: list[Block] = [Paragraph(_now(s))]
         if s.moved:
             title, stem = finding(s), stem if stems[stem] == 1 else f"{stem}-{stems[stem]}"
-            blocks += [Picture(stem, title, partial(_draw, (s,), title, False)), _table([s])]
+            more = max(len(s.of("chip")), len(s.of("problem", "model"))) > MOST_ROWS
+            caption = f"The {MOST_ROWS} strongest numbers of each side; the others stand in the table." if more else ""
+            blocks += [Picture(stem, title, partial(_draw, (s,), title, False), caption), _table([s])]
         reasons = tuple((f"{one.name} {word}", f"{said}.") for one in s.moved for word, end in _ends(one)
                         if (said := _remark(one, end, s.rung)))  # fmt: skip
         if reasons:
@@ -235,11 +241,9 @@ def _chips(known: Sequence[Sensitivity]) -> Iterator[Section]:
         blocks: list[Block] = []
         for start in range(0, len(drawn), SHARING):
             some = tuple(drawn[start : start + SHARING])
-            said = overall(title, some)
-            caption = (
-                f"The {FEW_ROWS} strongest numbers of each; the clock and the count of compute units, which speed "
-            )
-            caption += "up all units, stand in the table."
+            said = overall(title, some, "variant") if some[1:] else finding(some[0])
+            caption = f"The {FEW_ROWS} strongest numbers of each; the clock and the count of compute units, which "
+            caption += "speed up all compute, stand in the table."
             stem = _stem(name, str(start // SHARING + 1))
             blocks.append(Picture(stem, said, partial(_draw, some, said, True), caption))
         yield Section(title, (*blocks, _table(here, remarks=True), *_still(here)))
@@ -268,10 +272,8 @@ def _draw(found: Sequence[Sensitivity], title: str, shared: bool) -> Figure:
 def _group(s: Sensitivity, shared: bool) -> tornado.Group:
     """The strongest numbers of a prediction as rows of a picture; those that cannot be changed at all left out."""
     sides = (units(s) if shared else s.of("chip"), s.of("problem", "model"))
-    chip, problem = (
-        tuple(_row(s, one) for one in side if one.effect(s.rung) > 0)[: FEW_ROWS if shared else MOST_ROWS]
-        for side in sides
-    )
+    most = FEW_ROWS if shared else MOST_ROWS
+    chip, problem = (tuple(_row(s, one) for one in side if one.effect(s.rung) > 0)[:most] for side in sides)
     floor = " (floor)" if s.rung == "tiles" else ""
     return tornado.Group(f"{s.prediction.variant.id}{floor}" if shared else "", chip, problem)
 
@@ -301,7 +303,8 @@ def value_text(one: Moved) -> str:
         return seconds_text(value)
     if one.unit in ("Hz", "B", "B/s"):
         return amount(value, one.unit)
-    return f"{value:,.6g} {one.unit}".rstrip()
+    unit = "token" if one.unit == "tokens" and value == 1 else one.unit
+    return f"{value:,.6g} {unit}".rstrip()
 
 
 def _table(found: Sequence[Sensitivity], remarks: bool = False) -> Table:
@@ -343,10 +346,10 @@ def _chart(known: Sequence[Sensitivity]) -> Chart:
         for one in s.moved:
             values = {"elasticity": one.elasticity(s.rung), "doubled": _change(one.relative(one.doubled, s.rung)),
                       "halved": _change(one.relative(one.halved, s.rung))}  # fmt: skip
-            hover = (f"{named(p)} on {p.hardware.title}", f"{one.name}, now {value_text(one)}",
-                     *(f"{word}: {seconds_text(end.at(s.rung))} ({mark})" for word, end in _ends(one)),
-                     *(f"{word}: {said}" for word, end in _ends(one) if (said := _remark(one, end, s.rung))))  # fmt: skip
-            points.append(Point(p.hardware.name, p.variant.id, one.name, values, hover))
+            hover = [f"{named(p)} on {p.hardware.title}", f"{one.name}, now {value_text(one)}"]
+            hover += [f"{word}: {seconds_text(end.at(s.rung))} ({mark})" for word, end in _ends(one)]
+            hover += [f"{word}: {text}" for word, end in _ends(one) if (text := _remark(one, end, s.rung))]
+            points.append(Point(p.hardware.name, p.variant.id, one.name, values, tuple(hover)))
     mark_of_all: Mark = "predicted" if any(s.rung == "schedule" for s in known) else "bounded"
     quantities = (
         Quantity("elasticity", "elasticity of the time (ratio of logs)", mark_of_all, log=False),

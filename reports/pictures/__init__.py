@@ -19,7 +19,8 @@ LAYOUT_DPI, PNG_DPI = 100, 160
 STYLE: dict[str, Any] = {
     "figure.dpi": LAYOUT_DPI, "font.family": "DejaVu Sans", "font.size": 9, "text.color": INK, "axes.edgecolor": INK,
     "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.spines.top": False,
-    "axes.spines.right": False, "svg.hashsalt": "attnsim", "svg.fonttype": "path", "pdf.fonttype": 42, "text.usetex": False,
+    "axes.spines.right": False, "svg.hashsalt": "attnsim", "svg.fonttype": "path", "pdf.fonttype": 42,
+    "text.usetex": False,
 }  # fmt: skip
 NO_DATES: dict[str, dict[str, Any]] = {
     "svg": {"Date": None, "Creator": "attnsim"},

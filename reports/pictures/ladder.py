@@ -53,7 +53,9 @@ def finding(ladders: Sequence[Ladder]) -> str:
     if len(ladders) == 1 or not kept:
         return ladders[0].finding if len(ladders) == 1 else f"{len(ladders)} ladders"
     most, least = max(kept, key=lambda name: kept[name]), min(kept, key=lambda name: kept[name])
-    said = f"{most} keeps {kept[most]:.0%} of its promised speedup"
+    # Without a schedule the last rung is a floor: no kernel keeps more.
+    floors = all(one.steps[-1].rung in FLOORS for one in ladders if one.kept is not None)
+    said = f"{most} keeps {'at most ' if floors else ''}{kept[most]:.0%} of its promised speedup"
     return said if most == least else f"{said}, {least} {kept[least]:.0%}"
 
 
@@ -66,7 +68,7 @@ def _titles(figure: Figure, ladders: Sequence[Ladder], height: float) -> None:
         figure.text(0.15 / WIDTH, 1 - 0.3 / height, title, fontsize=13, weight="bold", gid="title"),
         figure.text(0.15 / WIDTH, 1 - 0.52 / height, about, fontsize=9, color="#444444", gid="workload"),
     ):
-        room = 0.96 * figure.bbox.width
+        room = 0.95 * figure.bbox.width
         text.set_fontsize(float(text.get_fontsize()) * min(1.0, room / text.get_window_extent().width))
 
 
@@ -126,4 +128,5 @@ def _bar(axes: Axes, row: int, step: Step, value: float, before: float, relative
     axes.annotate(
         said, (max(value, before), row), (4, 0), textcoords="offset points", va="center", fontsize=8,
         weight="bold" if step.rung not in FLOORS else "normal", annotation_clip=False,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
     )  # fmt: skip

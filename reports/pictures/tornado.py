@@ -24,8 +24,8 @@ BAR, OFFSET = 0.36, 0.2
 """Height of a bar and its distance from the middle of its row, in rows."""
 NAME_GAP = 8
 SMALLEST_TYPE = 5.0
-TICK_ROOM = 62
-"""Pixels between ticks, so that their numbers stay apart."""
+TICK_ROOM = 7.5
+"""Pixels that a digit of a tick's number takes at most, with some room."""
 SMALLEST = math.log(1.02)
 """The axis reaches at least 2 % to either side."""
 TICKS = (
@@ -190,7 +190,8 @@ def _ticks(low: float, high: float, scale: float) -> list[float]:
     for ticks in TICKS:
         seen = [tick for tick in ticks if low * 0.97 <= tick <= high * 1.03]
         if len(seen) >= 3:
-            step = math.ceil(TICK_ROOM / (scale * min(math.log(b / a) for a, b in pairwise(seen))))
+            room = TICK_ROOM * (1 + max(len(f"{tick:.3g}") for tick in seen))
+            step = math.ceil(room / (scale * min(math.log(b / a) for a, b in pairwise(seen))))
             return [tick for place, tick in enumerate(seen, -seen.index(1.0)) if place % step == 0]
     return [1.0]
 

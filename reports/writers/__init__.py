@@ -37,7 +37,7 @@ class Album:
 
 def formats() -> list[str]:
     """All that may be asked for: documents, then pictures alone."""
-    return [*sorted(p.stem for p in Path(__file__).parent.glob("*.py") if p.stem != "__init__"), *LOOSE_PICTURES]
+    return [*sorted(p.stem for p in Path(__file__).parent.glob("*.py") if not p.stem.startswith("_")), *LOOSE_PICTURES]
 
 
 def check(forms: Iterable[str]) -> list[str]:

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import figures
 from ..document import MARKS, Block, Chart, Column, Document, Section, Table, walk
+from . import _figures as figures
 
 if TYPE_CHECKING:
     from . import Album

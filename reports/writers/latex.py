@@ -10,8 +10,8 @@ import unicodedata
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from .. import paper
 from ..document import Block, Code, Column, Document, Items, Paragraph, Picture, Table, pictures
+from . import _paper as paper
 
 if TYPE_CHECKING:
     from . import Album

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .. import paper
 from ..document import Block, Code, Column, Document, Items, Paragraph, Picture, Table, pictures
 from ..pictures import INK
+from . import _paper as paper
 
 if TYPE_CHECKING:
     from . import Album

@@ -77,6 +77,10 @@ class Variant:
         """Neighbouring parameters that may be faster, each with what to call it; tried by the suggestion."""
         return ()
 
+    def settled(self, problem: Problem) -> Variant:
+        """The same, with what it leaves to be derived from a problem fixed as for this one."""
+        return self
+
     def projections(self, problem: Problem) -> tuple[Number, Number]:
         """FLOPs and elements moved of the plain Q, K, V and output projections."""
         return plain_projections(problem)

@@ -7,7 +7,7 @@ Absorbed: fold the up-projections into the queries and the output and attend to 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -73,6 +73,9 @@ class MultiHeadLatent(Variant):
         expanded = pairs * (self.nope_dim + self.rope_dim + self.value_dim) + problem.kv_len * up
         absorbed = pairs * (2 * self.kv_rank + self.rope_dim) + problem.queries * up
         return "expanded" if expanded <= absorbed else "absorbed"
+
+    def settled(self, problem: Problem) -> MultiHeadLatent:
+        return replace(self, form=self.chosen_form(problem))
 
     def graph(self, problem: Problem) -> Graph:
         if problem.kv_heads != problem.heads and problem.kv_heads != 1:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnsim.reports.pictures.accuracy import BANDS, RATIOS, Cloud, draw, gather, predicted_vs_measured, seconds
 from attnsim.reports.pictures import COLOURS, style
+from attnsim.reports.pictures.accuracy import BANDS, RATIOS, Cloud, draw, gather, predicted_vs_measured, seconds
 from attnsim.simulator.errors import InputError
 
 

@@ -12,7 +12,6 @@ import pytest
 from chromium import LOCAL, Page, browser
 
 import attnsim
-from attnsim.reports import figures
 from attnsim.reports.document import (
     Chart,
     Column,
@@ -27,6 +26,7 @@ from attnsim.reports.document import (
     walk,
 )
 from attnsim.reports.kinds import roofline
+from attnsim.reports.writers import _figures as figures
 from attnsim.reports.writers import html, write
 from attnsim.simulator.errors import InputError
 

@@ -115,6 +115,24 @@ def test_what_cannot_be_had_says_why() -> None:
     assert "cannot exceed 1" in _named(p, "HBM efficiency").doubled.why
 
 
+def test_a_form_that_sizes_decide_stays_as_it_is() -> None:
+    """Half of nope_dim fits the default head_dim as expanded keys would: 40 times the work, and another operator."""
+    p = _predictions("decode", ["mla"], ["mi300x"])[0]
+    half = _named(p, "nope_dim").halved
+    absorbed = attnsim.predict(["mla"], ["mi300x"], **WORKLOADS["decode"], nope_dim=64, form="absorbed")[0]
+    assert half.time_s == absorbed.time_s
+    assert half.time_s <= p.time_s
+
+
+def test_whole_numbers_of_a_chip_are_halved_as_such() -> None:
+    """A matrix instruction of one row has no half, and no elasticity from it."""
+    p = attnsim.predict(["mha"], ["apple-m4-ane"])[0]
+    assert p.hardware.mma_n == 1
+    assert _of(p)
+    one = next((one for one in _of(p).moved if one.name == "mma_n"), None)
+    assert one is None or "whole" in one.halved.why
+
+
 def test_another_kernel_may_be_the_fastest() -> None:
     moved = _of(_predictions(variants=["mha"], chips=["b200"])[0]).moved
     switched = [end for one in moved for end in (one.halved, one.doubled) if one.switches(end)]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from .document import Block, Chart, Column, Section, Table
+from ..document import Block, Chart, Column, Section, Table
 
 PORTRAIT, LANDSCAPE = 470.0, 715.0
 """Points across an A4 page between margins of 22 mm, upright and turned."""

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
-from .document import Chart, Line, Point, Quantity
-from .pictures import COLOURS, FAINT
+from ..document import Chart, Line, Point, Quantity
+from ..pictures import COLOURS, FAINT
 
 SYMBOLS = (
     "circle", "square", "diamond", "triangle-up", "cross", "x", "star", "triangle-down", "pentagon", "hexagram",
