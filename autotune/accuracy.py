@@ -254,8 +254,11 @@ def _reason(one: Checked, index: int) -> str:
     distance = np.abs(np.log(table.kv_len / table.kv_len[index]))
     neighbours = np.flatnonzero(near)[np.argsort(distance[near], kind="stable")[:2]]
     around = table.latency_s[neighbours] / one.predicted_s[neighbours]
-    if len(around) == 2 and (np.abs(np.log(around)) < 0.25).all():
-        return f"alone: the nearest lengths of the same batch are at {around[0]:.2f} and {around[1]:.2f} of prediction"
+    beside = " and ".join(f"{one:.2f}" for one in around)
+    if len(around) and (np.abs(np.log(around)) < 0.25).all():
+        return f"alone: the nearest lengths of the same batch are at {beside} of prediction"
     if abs(np.log(middle)) > 0.5 * abs(np.log(own)):
         return f"systematic: the {same.sum():,} rows of these heads and widths are at {middle:.2f} of prediction"
-    return f"its region: the nearest lengths are off too ({', '.join(f'{a:.2f}' for a in around)} of prediction)"
+    if not len(around):
+        return "unknown: no other length of the same batch is measured"
+    return f"its region: the nearest lengths are off too ({beside} of prediction)"

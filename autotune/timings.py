@@ -173,6 +173,7 @@ def _predicted(arguments: Arguments, hardware: Hardware) -> Mapping[str, float |
         return dict.fromkeys(names)
     ladder = p.to_dict()["ladder"]
     kernel = p.chosen.implementation
-    seconds = [ladder[rung]["time_s"] for rung in names[:3]]
-    values = (*seconds, ladder["schedule"]["low_s"], ladder["schedule"]["high_s"], kernel.name if kernel else None)
+    seconds = [(ladder[rung] or {}).get("time_s") for rung in names[:3]]  # a chip may lack the numbers of a floor
+    schedule = ladder["schedule"] or {}
+    values = (*seconds, schedule.get("low_s"), schedule.get("high_s"), kernel.name if kernel else None)
     return dict(zip(names, values, strict=True))

@@ -1,13 +1,50 @@
-"""Sections that several kinds of reports have."""
+"""What several kinds of reports have: chips, sections, what is told of a point."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
 from ..simulator.api import LeftOut
-from ..simulator.prediction import Prediction
-from .document import Column, Items, Paragraph, Section, Table, times
-from .words import parameters, workload
+from ..simulator.errors import InputError
+from ..simulator.hardware import Hardware
+from ..simulator.prediction import FLOORS, Prediction
+from .document import CHIP, VARIANT, Column, Items, Paragraph, Section, Table, times
+from .words import amount, file_name, kernel, parameters, seconds, workload
+from .words import times as speedup_text
+
+
+def check_chips(chips: Iterable[Hardware]) -> None:
+    """Raises InputError for two chips of one name: files, tables and switches go by names."""
+    known: dict[str, Hardware] = {}
+    for chip in chips:
+        if known.setdefault(file_name(chip.name), chip) is not chip:
+            raise InputError(f"two chips are called {chip.name!r}: give the profiles different names")
+
+
+def by_chip(predictions: Sequence[Prediction]) -> list[list[Prediction]]:
+    """Predictions chip by chip, in their order. Raises InputError for two chips of one name."""
+    check_chips(p.hardware for p in predictions)
+    groups: dict[str, list[Prediction]] = {}
+    for p in predictions:
+        groups.setdefault(p.hardware.name, []).append(p)
+    return list(groups.values())
+
+
+def hover(p: Prediction) -> tuple[str, ...]:
+    """What is told of a point: kernel, counts, times, limit."""
+    d = p.to_dict()
+    flops, ladder = d["flops"], d["ladder"]
+    lines = [
+        f"{named(p)} on {p.hardware.title}", kernel(p),
+        f"{amount(flops['matrix'], 'FLOP')}, {amount(flops['special'])} exps, "
+        f"{amount(d['bytes']['hbm'], 'B')} HBM (counted)",
+    ]  # fmt: skip
+    floors = [f"{rung} {seconds(ladder[rung]['time_s'])}" for rung in FLOORS if ladder[rung]]
+    lines.append(f"{', '.join(floors)} (bounded)" if floors else "no floor")
+    lines.append(f"schedule {seconds(p.time_s)} (predicted)" if p.time_s is not None else "no schedule")
+    if p.speedup is not None:
+        lines.append(f"speedup {speedup_text(p.speedup)} (predicted)")
+    return (*lines, f"limited by {d['limited_by']}") if d["limited_by"] else tuple(lines)
 
 
 def left_out_section(left_out: Iterable[LeftOut]) -> list[Section]:
@@ -26,7 +63,7 @@ def claims_section(predictions: Sequence[Prediction]) -> list[Section]:
     if not rows:
         return []
     columns = (
-        Column("variant", facet="variant"), Column("chip", facet="chip"), Column("claim", mark="claimed"),
+        VARIANT, CHIP, Column("claim", mark="claimed"),
         Column("configuration of the claim"), Column("where"), Column("source"), times("FLOP ratio here", "counted"),
         times("speedup here", "predicted"),
     )  # fmt: skip

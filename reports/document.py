@@ -49,6 +49,9 @@ class Column:
         return "-" if cell is None else self.show(cell)
 
 
+VARIANT, CHIP = Column("variant", facet="variant"), Column("chip", facet="chip")
+
+
 def seconds(head: str, mark: Mark) -> Column:
     """A column of times."""
     return Column(head, words.seconds, mark)
@@ -57,6 +60,11 @@ def seconds(head: str, mark: Mark) -> Column:
 def amount(head: str, mark: Mark, unit: str = "") -> Column:
     """A column of counts, sizes or rates with SI prefixes."""
     return Column(head, lambda value: words.amount(value, unit), mark)
+
+
+def count(head: str, mark: Mark) -> Column:
+    """A column of whole numbers in full."""
+    return Column(head, lambda value: f"{value:,.0f}", mark)
 
 
 def times(head: str, mark: Mark) -> Column:

@@ -9,7 +9,7 @@ from ..autotune.validate import Checked
 from ..simulator import calibration, implementations
 from ..simulator.calibration import overhead
 from ..simulator.hardware import Hardware
-from .document import Column, Table
+from .document import Column, Table, count
 from .provenance import digest, profile_hash
 
 
@@ -41,7 +41,7 @@ def constants_table(checked: Iterable[Checked], profiles: Mapping[str, Hardware]
             digest(path.read_bytes()),
         ))  # fmt: skip
     columns = (
-        Column("kernels"), Column("constants"), Column("from"), Column("rows fitted", "{:,}".format, "measured"),
+        Column("kernels"), Column("constants"), Column("from"), count("rows fitted", "measured"),
         Column("chips fitted"), Column("tables fitted"), Column("known error", "{:.0f} %".format, "measured"),
         Column("digest"),
     )  # fmt: skip

@@ -3,11 +3,12 @@ step."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..simulator.explainers import UNIT_NAMES
-from ..simulator.prediction import RUNGS, Prediction, ratio
+from ..simulator.prediction import FLOORS, RUNGS, Prediction, ratio
 from .document import Mark
 from .words import amount, plural, seconds, times
 
@@ -78,6 +79,23 @@ def ladder(p: Prediction) -> Ladder | str:
     return Ladder(p, tuple(steps), said) if steps else said or f"nothing is known of it on {p.hardware.name}"
 
 
+def without_promise(ladders: Sequence[Ladder]) -> str:
+    """What ladders show together of which none promises a speedup: the speedups, or else the times, that they end at.
+
+    ladders: one or more.
+    """
+    found = [(end, one.prediction.variant.id) for one in ladders if one.relative and (end := one.steps[-1].speedup)]
+    floors = all(one.steps[-1].rung in FLOORS for one in ladders)
+    if not found:
+        taken = [one.steps[-1].time_s for one in ladders]
+        name, least = ladders[0].prediction.baseline_variant.id, seconds(min(taken))
+        span = least if max(taken) == min(taken) else f"{least} to {seconds(max(taken))}"
+        return f"{name} takes {'at least ' if floors else ''}{span}"
+    (high, first), (low, last) = max(found), min(found)
+    said = f"FLOPs promise no speedup, {first} reaches {'at most ' if floors else ''}{times(high)}"
+    return said if first == last else f"{said}, {last} {times(low)}"
+
+
 def _why(p: Prediction, d: dict[str, Any], rung: str, before: str | None) -> str:
     """The reason of one step."""
     if before is None:
@@ -86,7 +104,11 @@ def _why(p: Prediction, d: dict[str, Any], rung: str, before: str | None) -> str
     assert now is not None
     grown = ratio(now, then) or 1.0
     if rung == "measured":
-        return f"given: {grown:.2f} times the {'predicted time' if before == 'schedule' else before + ' floor'}"
+        said = f"given: {grown:.2f} times the {'predicted time' if before == 'schedule' else before + ' floor'}"
+        beaten = [floor for floor in FLOORS if now < (p.rung_time(floor) or 0.0)]
+        # Another tiling can beat the floor of the tiles; nothing correct beats the others.
+        doubt = "that cannot be" if beaten != ["tiles"] else "another tiling than assumed, or skipped work"
+        return f"{said}; below the floor of {' and '.join(beaten)}: {doubt}" if beaten else said
     if grown <= SAME:
         parts = [f"no step: {_limit(d, rung)} as before"]
     else:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..simulator.bounds import floor, matrix_peak, native_dtype
 from ..simulator.counts import counts
-from ..simulator.errors import InputError
 from ..simulator.hardware import BASE_DTYPE, BITS, Hardware
 from ..simulator.prediction import Prediction, ratio
 from ..simulator.problem import Problem
 from ..simulator.variants import make
-from .words import amount
+from .common import by_chip
+from .words import amount, file_name
 
 RUNGS = ("roofline", "tiles", "schedule", "measured")
 """The rungs that a point's trail passes; `flops` is the matrix ceiling itself."""
@@ -91,6 +90,11 @@ class Roofline:
         return f"{len(shares)}{left} attention variants reach {shares[0]:.0%} to {shares[-1]:.0%} of their roofs"
 
     @property
+    def peak_flop_per_s(self) -> float:
+        """The matrix peak at the problem's dtype. The sheet must be drawable."""
+        return next(c.flop_per_s for c in self.ceilings if c.kind == "matrix")
+
+    @property
     def drawable(self) -> bool:
         """A picture needs a matrix peak and a bandwidth."""
         return any(c.kind == "matrix" for c in self.ceilings) and bool(self.slopes)
@@ -98,16 +102,7 @@ class Roofline:
 
 def rooflines(predictions: Sequence[Prediction]) -> list[Roofline]:
     """One roofline a chip, in the order of the predictions. Raises InputError for two chips of one name."""
-    groups: dict[int, list[Prediction]] = {}
-    for p in predictions:
-        groups.setdefault(id(p.hardware), []).append(p)
-    sheets: dict[str, Roofline] = {}
-    for group in groups.values():
-        sheet = _roofline(group)
-        if sheet.stem in sheets:
-            raise InputError(f"two chips are called {sheet.hardware.name!r}: give the profiles different names")
-        sheets[sheet.stem] = sheet
-    return list(sheets.values())
+    return [_roofline(group) for group in by_chip(predictions)]
 
 
 def _roofline(group: Sequence[Prediction]) -> Roofline:
@@ -122,7 +117,7 @@ def _roofline(group: Sequence[Prediction]) -> Roofline:
             left_out.append((p.variant.id, made))
         else:
             points.append(replace(made, rank=by_intensity.index(index)))
-    stem = "roofline-" + (re.sub(r"[^a-z0-9._]+", "-", hardware.name.lower()).strip("-.") or "chip")
+    stem = file_name("roofline", hardware.name)
     return Roofline(
         stem, hardware, unique, tuple(_ceilings(hardware, problem)), tuple(_slopes(hardware)), tuple(points),
         tuple(left_out),

@@ -30,8 +30,8 @@ States = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Side:
-    """Tiles along queries or keys that a panel shows. edges: token at which each begins, and where the last ends, or
-    empty where they are not neighbours (every k-th, k = step)."""
+    """Tiles along queries or keys that a panel shows, every step-th. starts: token at which each begins, and where the
+    last ends."""
 
     tiles: tuple[int, ...]
     step: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,6 +60,15 @@ def plural(count: int, noun: str) -> str:
     ('1 variant', '3 variants')
     """
     return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
+def file_name(*parts: str) -> str:
+    """Parts of a name as that of a file, whatever a profile is called.
+
+    >>> file_name("ladder", "My Chip/1")
+    'ladder-my-chip-1'
+    """
+    return re.sub(r"[^a-z0-9._]+", "-", "-".join(parts).lower()).strip("-.")
 
 
 def sizes(row: Mapping[str, Any]) -> str:

@@ -27,7 +27,6 @@ from .variants import Variant, make
 Lengths = NDArray[np.float64]
 RUNGS = ("tiles", "schedule")
 """The floor of the tiles, and what is predicted."""
-AXES = ("seq", "kv_len")
 MANY, FEW = 512, 15
 """Lengths tried at a time: of variants that take arrays, and of those that are predicted one by one."""
 
@@ -56,9 +55,12 @@ class Question:
 
     def columns(self, lengths: Lengths) -> Columns:
         """All of `sweep` at some lengths. Raises InputError where any of them is refused."""
+        return sweep(self.variant.id, hardware=self.hardware, baseline=self.baseline, **self._given(lengths))
+
+    def _given(self, length: Any) -> dict[str, Any]:
+        """Arguments of `predict` and `sweep` at some length."""
         own = {name: value for name, value in self.variant.parameters().items() if value is not None}
-        given = {**self.arguments, **own, self.axis: lengths}
-        return sweep(self.variant.id, hardware=self.hardware, baseline=self.baseline, **given)
+        return {**self.arguments, **own, self.axis: length}
 
     def column(self, name: str, lengths: Lengths) -> Lengths:
         """One column, NaN at lengths that are refused."""
@@ -69,8 +71,7 @@ class Question:
 
     def prediction(self, length: int) -> Prediction:
         """The whole prediction at one length. Raises InputError."""
-        own = {name: value for name, value in self.variant.parameters().items() if value is not None}
-        made, sizes, choices = split_arguments(self.variant.id, {**self.arguments, **own, self.axis: length})
+        made, sizes, choices = split_arguments(self.variant.id, self._given(length))
         problem = Problem.make(**sizes)
         choice = make_choice(len(problem.shape), choices)
         return predict_one(made, problem, self.hardware, choice, baseline=self.baseline)
@@ -81,7 +82,7 @@ class Sample:
     """A variant at one length; None where unknown.
 
     operand_bytes: what a call must at least read and write (compulsory bytes). cache_bytes: one layer's cache after
-    the call. memory_bytes: the larger of the two, since cached keys and values are operands too.
+    the call, whose keys and values are operands too: the two do not add up.
     """
 
     length: int
@@ -99,10 +100,6 @@ class Sample:
     limited_by: str | None
     implementation: str | None
     confidence: str | None
-
-    @property
-    def memory_bytes(self) -> float:
-        return max(self.operand_bytes, self.cache_bytes)
 
     def time_s(self, rung: str) -> float | None:
         """Seconds at `tiles` or `schedule`."""

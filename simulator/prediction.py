@@ -18,6 +18,7 @@ from .tiling import Tile
 from .variants import Variant
 
 RUNGS = ("flops", "roofline", "tiles", "schedule", "measured")
+FLOORS = RUNGS[:3]
 
 
 def ratio(a: float | None, b: float | None) -> float | None:

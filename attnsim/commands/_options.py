@@ -57,9 +57,11 @@ def _seconds(name: str, text: str, units: dict[str, float], such: str) -> float:
 
 
 def names(option: str, text: str | None) -> list[str] | None:
-    """Names joined by commas, or None where the option is not given."""
-    if text is None:
-        return None
+    """Names joined by commas, or None where the option is not given. Raises InputError where none is named."""
+    return None if text is None else _names(option, text)
+
+
+def _names(option: str, text: str) -> list[str]:
     given = [name.strip() for name in text.split(",") if name.strip()]
     if not given:
         raise InputError(f"{option} names nothing")
@@ -72,10 +74,7 @@ def parse_chips(text: str) -> list[str]:
         from ..simulator.hardware import Hardware
 
         return Hardware.names()
-    chips = [name.strip() for name in text.split(",") if name.strip()]
-    if not chips:
-        raise InputError("--hw names no chip")
-    return chips
+    return list(dict.fromkeys(_names("--hw", text)))
 
 
 def parse_pairs(option: str, pairs: Iterable[str]) -> dict[str, str]:

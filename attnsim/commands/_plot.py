@@ -42,7 +42,7 @@ def _sheet(sheet: Roofline) -> str:
 
 def _spans(sheet: Roofline) -> tuple[tuple[float, float], tuple[float, float]]:
     """Logarithms of intensity and of FLOP/s between which all points and the corners of the roof lie."""
-    peak = next(c.flop_per_s for c in sheet.ceilings if c.kind == "matrix")
+    peak = sheet.peak_flop_per_s
     xs = [*(p.intensity for p in sheet.points), *(peak / s.bytes_per_s for s in sheet.slopes)]
     ys = [peak, peak / 10, *(p.flop_per_s for p in sheet.points)]
     log = math.log10
@@ -78,7 +78,7 @@ def _roofs(
     sheet: Roofline, columns: Sequence[float], y0: float, y1: float
 ) -> list[tuple[list[float], list[float], str]]:
     """Logarithms of the lines' points, in the order they are drawn, with their marks."""
-    peak = next(c.flop_per_s for c in sheet.ceilings if c.kind == "matrix")
+    peak = sheet.peak_flop_per_s
     widest = max(s.bytes_per_s for s in sheet.slopes)
     found = []
     for ceiling in sheet.ceilings:

@@ -81,8 +81,8 @@ def asked(variants: tuple[str, ...], options: dict[str, Any]) -> Asked:
         arguments["layer"] = True
     parameters = parse_parameters(options.get("parameter", ()))
     chips = parse_chips(options["hardware"])
-    names = names or list(FIRST_VARIANTS)
-    own = {name: _own_parameters(get_class(name).id, shown, arguments) for name in names} if shown else {}
+    names = list(dict.fromkeys(get_class(name).id for name in names or FIRST_VARIANTS))
+    own = {name: _own_parameters(name, shown, arguments) for name in names} if shown else {}
     return Asked(names, chips, arguments | parameters, own)
 
 

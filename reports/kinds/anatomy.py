@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 from ...simulator import implementations
 from ...simulator.api import LeftOut
-from ...simulator.errors import InputError
 from ...simulator.prediction import Prediction
-from ..common import claims_section, left_out_section, named, reasons
-from ..dataflow import Dataflow, dataflow
+from ..common import check_chips, claims_section, hover, left_out_section, named, reasons
+from ..dataflow import dataflow
 from ..document import (
+    CHIP,
+    VARIANT,
     Block,
     Chart,
     Code,
@@ -26,20 +26,20 @@ from ..document import (
     Section,
     Table,
     amount,
+    count,
     seconds,
 )
+from ..pictures import graph, mask
 from ..provenance import reproduce
 from ..tile_map import TileMap, percent, tile_map
 from ..words import amount as amount_text
-from ..words import kernel, plural, workload
+from ..words import file_name, kernel, plural, workload
 from ..words import seconds as seconds_text
-from .roofline import hover
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 IN_THE_TITLE = 4
 """Variants that a title names."""
+STATES = ("visited", "full", "partial", "skipped")
+"""Counts of tiles; those visited are full or partial."""
 GRAPH_CAPTION = (
     "Each shaded box is what one kernel does without writing anything in between (a fusion group); what crosses its "
     "border is traffic of main memory. Sizes and work are of the whole call (counted)."
@@ -55,10 +55,7 @@ def document(
 
     formulas: lines of text a variant, as `attnsim explain` prints them.
     """
-    names = [(p.variant.id, p.hardware.name) for p in predictions]
-    twice = next((chip for one, chip in names if names.count((one, chip)) > 1), None)
-    if twice is not None:
-        raise InputError(f"two chips are called {twice!r}: give the profiles different names")
+    check_chips(p.hardware for p in predictions)
     variants: dict[str, list[Prediction]] = {}
     for p in predictions:
         variants.setdefault(p.variant.id, []).append(p)
@@ -103,23 +100,13 @@ def _kept(p: Prediction) -> str:
 
 def _stem(what: str, p: Prediction, several: bool) -> str:
     """The name of a picture's file; with the chip where there is one for each."""
-    text = f"anatomy-{what}-{p.variant.id}" + (f"-{p.hardware.name}" if several else "")
-    return re.sub(r"[^a-z0-9._]+", "-", text.lower()).strip("-.")
+    return file_name("anatomy", what, p.variant.id, *([p.hardware.name] if several else []))
 
 
 def _graph(group: Sequence[Prediction]) -> Picture:
     """One picture of all chips: their kernels differ, what they compute and move does not."""
     sheet = dataflow(group[0], chosen=len(group) == 1)
-    return Picture(_stem("graph", group[0], False), sheet.finding, _graph_drawer(sheet), GRAPH_CAPTION)
-
-
-def _graph_drawer(sheet: Dataflow) -> Callable[[], Figure]:
-    def drawn() -> Figure:
-        from ..pictures.graph import draw
-
-        return draw(sheet)
-
-    return drawn
+    return Picture(_stem("graph", group[0], False), sheet.finding, partial(graph.draw, sheet), GRAPH_CAPTION)
 
 
 def _tiles(group: Sequence[Prediction]) -> list[Block]:
@@ -137,17 +124,8 @@ def _tiles(group: Sequence[Prediction]) -> list[Block]:
                 break
             continue
         stem = _stem("tiles", p, len(seen) > 1)
-        blocks.append(Picture(stem, sheet.finding, _map_drawer(sheet), _map_caption(sheet, chips)))
+        blocks.append(Picture(stem, sheet.finding, partial(mask.draw, sheet), _map_caption(sheet, chips)))
     return blocks
-
-
-def _map_drawer(sheet: TileMap) -> Callable[[], Figure]:
-    def drawn() -> Figure:
-        from ..pictures.mask import draw
-
-        return draw(sheet)
-
-    return drawn
 
 
 def _map_caption(sheet: TileMap, chips: Sequence[Prediction]) -> str:
@@ -192,7 +170,7 @@ def _kernels(group: Sequence[Prediction]) -> list[Block]:
         if reasons_given:
             refused.append((f"Refused on {p.hardware.name}", "; ".join(reasons_given) + "."))
     columns = (
-        Column("chip", facet="chip"), Column("kernel"), Column("its best tile"), Column(""),
+        CHIP, Column("kernel"), Column("its best tile"), Column(""),
         seconds("floor of the tile", "bounded"), seconds("time", "predicted"),
     )  # fmt: skip
     blocks: list[Block] = [Paragraph(_chosen(p)) for p in group]
@@ -230,7 +208,7 @@ def _work(p: Prediction) -> dict[str, float]:
 
 def _counts(predictions: Sequence[Prediction]) -> Table:
     columns = (
-        Column("variant", facet="variant"), Column("chip", facet="chip"), amount("matrix FLOPs", "counted"),
+        VARIANT, CHIP, amount("matrix FLOPs", "counted"),
         amount("vector FLOPs", "counted"), amount("exps", "counted"), amount("HBM bytes", "counted", "B"),
         amount("cache or state", "counted", "B"),
     )  # fmt: skip
@@ -241,20 +219,16 @@ def _counts(predictions: Sequence[Prediction]) -> Table:
 def _tile_counts(predictions: Sequence[Prediction]) -> Table:
     """Visited and skipped tiles; dashes where there is no mask."""
     columns = (
-        Column("variant", facet="variant"), Column("chip", facet="chip"), Column("kernel and tile"), _whole("visited"),
-        _whole("full"), _whole("partial"), _whole("skipped"), Column("share visited", percent, "counted"),
+        VARIANT, CHIP, Column("kernel and tile"), *(count(name, "counted") for name in STATES),
+        Column("share visited", percent, "counted"),
     )  # fmt: skip
     rows = []
     for p in predictions:
         tiles = p.tile_counts() or {}
-        found = [tiles.get(name) for name in ("visited", "full", "partial", "skipped")]
+        found = [tiles.get(name) for name in STATES]
         share = tiles["visited"] / max(1, tiles["visited"] + tiles["skipped"]) if tiles else None
         rows.append((p.variant.id, p.hardware.name, kernel(p), *found, share))
     return Table(columns, tuple(rows), "Tiles of queries by keys, of one query head of one sequence.")
-
-
-def _whole(head: str) -> Column:
-    return Column(head, lambda value: f"{value:,.0f}", "counted")
 
 
 def _chart(predictions: Sequence[Prediction]) -> Chart:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from typing import TYPE_CHECKING
+from functools import partial
 
 from ...simulator.atlas import BASELINE, Atlas, Cell, Workload, fastest
-from ...simulator.errors import InputError
 from ...simulator.prediction import Prediction
+from ..common import check_chips
 from ..document import (
+    CHIP,
+    VARIANT,
     Block,
     Chart,
     Column,
@@ -21,6 +23,7 @@ from ..document import (
     Quantity,
     Section,
     Table,
+    count,
     seconds,
     times,
 )
@@ -30,9 +33,6 @@ from ..words import amount as amount_text
 from ..words import plural, workload
 from ..words import seconds as seconds_text
 from ..words import times as times_text
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 COST_ONLY = "cost is compared, not accuracy."
 DIFFERENT = (
@@ -47,10 +47,7 @@ def document(found: Atlas, command: str | None = None) -> Document:
 
     Raises InputError for two chips of one name.
     """
-    names = [chip.name for chip in found.chips]
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"two chips are called {name!r}: give the profiles different names")
+    check_chips(found.chips)
     blocks: list[Block] = [
         _workloads(found),
         Paragraph(DIFFERENT),
@@ -106,21 +103,17 @@ def _winners(found: Atlas) -> Table:
             limit = f", {cell.slowest.limited_by}" if cell.slowest.limited_by else ""
             cells.append(f"{cell.variant.id} {speedup}{limit}" + (" (floor)" if rung == "tiles" else ""))
         rows.append(tuple(cells))
-    columns = (Column("chip", facet="chip"), *(Column(one.key, mark="predicted") for one in shown))
+    columns = (CHIP, *(Column(one.key, mark="predicted") for one in shown))
     return Table(columns, tuple(rows), f"Variant, speedup over {BASELINE}, what limits it. (floor): no kernel of any "
                  "variant is modelled there; by floors of tiles, which are bounded, not predicted.")  # fmt: skip
 
 
 def _workload(found: Atlas, one: Workload) -> Section:
     heat = heat_of(found, one)
-    shown: Block = Picture(f"atlas-{one.key}", heat.title, lambda: _draw(heat), _caption(found, one))
+    shown: Block = Picture(f"atlas-{one.key}", heat.title, partial(heatmap.draw, heat), _caption(found, one))
     if not heat.rows:
         shown = Paragraph("No map: the numbers of these chips give no floor of any variant.")
     return Section(f"{one.title[0].upper()}{one.title[1:]}", (shown,))
-
-
-def _draw(heat: heatmap.Heat) -> Figure:
-    return heatmap.draw(heat)
 
 
 def _caption(found: Atlas, one: Workload) -> str:
@@ -168,8 +161,12 @@ def _finding(found: Atlas, one: Workload, wins: dict[str, list[float]]) -> str:
     if not wins:
         return f"{head}: no floor is known"
     name, speedups = min(wins.items(), key=lambda item: (-len(item[1]), item[0]))
-    middle = times_text(statistics.median(speedups))
     where = f"{len(speedups)} of {plural(len(found.chips), 'chip')}"
+    level = sorted(other for other, won in wins.items() if len(won) == len(speedups))
+    if len(level) > 1:
+        who = f"{', '.join(level[:-1])} and {level[-1]}" if len(level) <= 3 else plural(len(level), "variant")
+        return f"{head}: {who} are each the fastest on {where}"
+    middle = times_text(statistics.median(speedups))
     return f"{head}: {name} is the fastest on {where}, by a median of {middle}"
 
 
@@ -231,18 +228,14 @@ def _pays(found: Atlas) -> Table:
                 lengths[-1] if won else None, won[-1][1] if won else None,
             ))  # fmt: skip
     columns = (
-        Column("variant", facet="variant"), Column("along"), _count("chips where it pays", "predicted"),
-        _count("chips tried", None), _count("earliest (tokens)", "predicted"), Column("on"),
-        _count("median (tokens)", "predicted"), _count("latest (tokens)", "predicted"), Column("on which chip"),
+        VARIANT, Column("along"), count("chips where it pays", "predicted"),
+        Column("chips tried", "{:,}".format), count("earliest (tokens)", "predicted"), Column("on"),
+        count("median (tokens)", "predicted"), count("latest (tokens)", "predicted"), Column("on which chip"),
     )  # fmt: skip
     return Table(columns, tuple(rows), f"The length from which on a variant is faster than {BASELINE} at every longer "
                  "one tried, known to about a tenth; tried from 512 tokens to 1M, or to 128k where a mask is counted "
                  "one length at a time. By floors on chips without a modelled kernel. `attnsim report compare` finds "
                  "the lengths to the token.")  # fmt: skip
-
-
-def _count(head: str, mark: str | None) -> Column:
-    return Column(head, lambda n: f"{n:,}", mark)  # type: ignore[arg-type]
 
 
 def _along(found: Atlas) -> list[Workload]:
@@ -271,7 +264,7 @@ def _limits(found: Atlas) -> Table:
         return ", ".join(f"{limit} {count}" for limit, count in ordered)
 
     rows = [(name, *(text(limits[name].get(one.key)) for one in shown)) for name in found.variants if name in limits]
-    columns = (Column("variant", facet="variant"), *(Column(one.key, mark="predicted") for one in shown))
+    columns = (VARIANT, *(Column(one.key, mark="predicted") for one in shown))
     return Table(columns, tuple(rows), "The unit that sets the floor, or the schedule term that outweighs it, with the "
                  "number of chips; of the longer pass in training.")  # fmt: skip
 
@@ -291,10 +284,10 @@ def _all(found: Atlas) -> Table:
             kernel.name if kernel and timed else None, p.confidence, cell.why_not or None,
         ))  # fmt: skip
     columns = (
-        Column("workload"), Column("chip", facet="chip"), Column("variant", facet="variant"),
+        Column("workload"), CHIP, VARIANT,
         seconds("time", "predicted"), seconds("at least", "predicted"), seconds("at most", "predicted"),
         times("speedup", "predicted"), seconds("floor of the tiles", "bounded"), times("floor's speedup", "bounded"),
-        _count("pays from (tokens)", "predicted"), Column("limited by"), Column("kernel"), Column("constants"),
+        count("pays from (tokens)", "predicted"), Column("limited by"), Column("kernel"), Column("constants"),
         Column("why no time"),
     )  # fmt: skip
     return Table(columns, tuple(rows))

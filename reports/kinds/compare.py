@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
 
 from ...simulator.api import LeftOut
 from ...simulator.crossover import RUNGS, Curve, Efficiency, Sample, crossings, efficiency, leads
 from ...simulator.errors import InputError
 from ...simulator.hardware import Hardware
 from ...simulator.prediction import Prediction
-from ..common import claims_section, left_out_section
+from ..common import check_chips, claims_section, left_out_section
 from ..document import (
+    CHIP,
+    VARIANT,
     Block,
     Chart,
     Column,
@@ -30,15 +31,12 @@ from ..document import (
     seconds,
     times,
 )
-from ..pictures.lengths import Path, Sheet, tokens
+from ..pictures.lengths import Path, Sheet, draw, tokens
 from ..provenance import reproduce
 from ..words import amount as amount_text
-from ..words import parameters, plural, workload
+from ..words import file_name, parameters, plural, workload
 from ..words import seconds as seconds_text
 from ..words import times as times_text
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 MOST_PAIRS = 6
 """Variants up to which each pair's crossings are listed."""
@@ -91,10 +89,7 @@ def comparisons(curves: Sequence[Curve]) -> list[Comparison]:
         raise InputError(
             "; ".join(dict.fromkeys(gap.why for one in curves for gap in one.gaps)) or "nothing to compare"
         )
-    names = [group[0].question.hardware.name for group in chips.values()]
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"two chips are called {name!r}: give the profiles different names")
+    check_chips(group[0].question.hardware for group in chips.values())
     return [_comparison(tuple(one for one in group if one.samples)) for group in chips.values()]
 
 
@@ -149,9 +144,8 @@ def _chip(chip: Comparison, about: str) -> Section:
     blocks: list[Block] = []
     sheet = _sheet(chip, about)
     if sheet.paths:
-        blocks.append(
-            Picture(f"compare-{_stem(chip.hardware.name)}", sheet.title, lambda: _draw(sheet), _caption(chip))
-        )
+        stem = file_name("compare", chip.hardware.name)
+        blocks.append(Picture(stem, sheet.title, partial(draw, sheet), _caption(chip)))
     else:
         blocks.append(Paragraph(f"No picture: the numbers of {chip.hardware.title} give no floor of this problem."))
     if chip.pays:
@@ -167,18 +161,8 @@ def _chip(chip: Comparison, about: str) -> Section:
         if crossed:
             columns = (_length("from length", chip.rung), Column("faster", facet="variant"), Column("than"))
             blocks.append(Section(f"Where two curves cross ({MARKS[chip.rung]})",
-                                  (Table(columns, tuple(sorted(crossed))),)))  # fmt: skip
+                                  (Table(columns, tuple(sorted(crossed)), _crossed_note(chip)),)))  # fmt: skip
     return Section(chip.hardware.title, tuple(blocks))
-
-
-def _stem(name: str) -> str:
-    return re.sub(r"[^a-z0-9._]+", "-", name.lower()).strip("-.") or "chip"
-
-
-def _draw(sheet: Sheet) -> Figure:
-    from ..pictures.lengths import draw
-
-    return draw(sheet)
 
 
 def _caption(chip: Comparison) -> str:
@@ -192,6 +176,15 @@ def _caption(chip: Comparison) -> str:
     return said + (
         "Below: the bytes that a call must at least read and write (operands), and dashed the cache that one "
         "layer keeps after it. Cached keys and values are operands too: the two do not add up."
+    )
+
+
+def _crossed_note(chip: Comparison) -> str:
+    if not _references(chip):
+        return ""
+    return (
+        f"{chip.baseline} is the baseline itself here, for every variant; the table above compares a variant with "
+        f"{chip.baseline} of the same problem, causal or with its head dimensions, and so tells other lengths."
     )
 
 
@@ -211,7 +204,7 @@ def _references(chip: Comparison) -> list[Path]:
     own = next((one.times(chip.rung) for one in chip.curves if one.question.is_baseline), {})
     lines: dict[tuple[float | None, ...], list[str]] = {}
     for one in chip.curves:
-        over = {s.length: (s.time_s(chip.rung), _speedup(s, chip.rung)) for s in one.samples}
+        over = {s.length: (s.time_s(chip.rung), s.over_baseline(chip.rung)) for s in one.samples}
         times = {n: time * speedup for n, (time, speedup) in over.items() if time is not None and speedup is not None}
         if any(abs(time / own[n] - 1) > SAME for n, time in times.items() if n in own):
             drawn = tuple(None if n not in times else float(f"{times[n]:.4g}") for n in chip.lengths)
@@ -261,7 +254,7 @@ def finding(chip: Comparison) -> str:
     said = (
         f"{head}{by} {won} of {plural(len(pays), 'variant')} {'is' if won == 1 else 'are'} faster than {chip.baseline}"
     )
-    speedup = _speedup(best.samples[-1], chip.rung)
+    speedup = best.samples[-1].over_baseline(chip.rung)
     tail = f", {best.question.variant.id} the most" if won and speedup is not None and speedup > 1 else ""
     return said + f" at {tokens(high)} tokens" + (f"{tail}: {times_text(speedup)}" if tail else "")
 
@@ -282,10 +275,6 @@ def _longest(chip: Comparison) -> str:
     return f"{seconds_text(known[-1][1])} at {tokens(known[-1][0])} tokens" if known else "an unknown time"
 
 
-def _speedup(sample: Sample, rung: str) -> float | None:
-    return sample.speedup if rung == "schedule" else sample.tiles_speedup
-
-
 def _length(head: str, rung: str) -> Column:
     """A column of lengths, of a floor or of predictions."""
     return Column(f"{head} (tokens)", lambda n: f"{n:,}", "bounded" if rung == "tiles" else "predicted")
@@ -302,7 +291,7 @@ def _pays(chip: Comparison) -> Table:
                          last.tiles_speedup, last.speedup, told))  # fmt: skip
     longest = tokens(chip.lengths[-1])
     columns = (
-        Column("variant", facet="variant"), Column("chip", facet="chip"), _length("by floor", "tiles"),
+        VARIANT, CHIP, _length("by floor", "tiles"),
         _length("by schedule", "schedule"), times(f"floor's speedup at {longest}", "bounded"),
         times(f"speedup at {longest}", "predicted"), Column("found"),
     )  # fmt: skip
@@ -335,8 +324,8 @@ def _ranking(chips: Sequence[Comparison]) -> Section:
                              s.tiles_s, s.tiles_speedup, s.operand_bytes, s.cache_bytes, s.limited_by,
                              s.implementation, s.confidence))  # fmt: skip
     columns = (
-        Column("chip", facet="chip"), Column("length (tokens)", lambda n: f"{n:,}"), Column("rank", lambda n: f"{n}"),
-        Column("variant", facet="variant"), seconds("time", "predicted"), seconds("at least", "predicted"),
+        CHIP, Column("length (tokens)", lambda n: f"{n:,}"), Column("rank", lambda n: f"{n}"),
+        VARIANT, seconds("time", "predicted"), seconds("at least", "predicted"),
         seconds("at most", "predicted"), times("speedup", "predicted"), seconds("floor of the tiles", "bounded"),
         times("floor's speedup", "bounded"), amount("operands", "counted", "B"), amount("cache", "counted", "B"),
         Column("limited by"), Column("kernel"), Column("constants"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from functools import partial
 
 from ...simulator.api import LeftOut
 from ...simulator.prediction import Prediction
-from ..common import claims_section, left_out_section, reasons
+from ..common import by_chip, claims_section, hover, left_out_section, reasons
 from ..document import (
+    CHIP,
+    VARIANT,
     Block,
     Chart,
     Column,
@@ -21,15 +23,12 @@ from ..document import (
     Table,
     seconds,
 )
-from ..ladder import Ladder, ladder
+from ..ladder import Ladder, ladder, without_promise
+from ..pictures import ladder as pictures
 from ..provenance import reproduce
+from ..words import file_name, workload
 from ..words import seconds as seconds_text
 from ..words import times as times_text
-from ..words import workload
-from .roofline import hover
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 IN_A_PICTURE = 4
 """Ladders below each other: more would not fit a page."""
@@ -38,13 +37,14 @@ IN_A_PICTURE = 4
 def document(
     predictions: Sequence[Prediction], command: str | None = None, left_out: Sequence[LeftOut] = ()
 ) -> Document:
-    """The ladders of each chip as pictures, rungs and schedule terms as tables, one interactive chart over all."""
-    chips: dict[str, list[Prediction]] = {}
-    for p in predictions:
-        chips.setdefault(p.hardware.name, []).append(p)
+    """The ladders of each chip as pictures, rungs and schedule terms as tables, one interactive chart over all.
+
+    Raises InputError for two chips of one name.
+    """
+    chips = by_chip(predictions)
     known = [one for p in predictions if isinstance(one := ladder(p), Ladder)]
     blocks: list[Block] = [_chart(known)] if known else []
-    blocks += [_chip(group) for group in chips.values()]
+    blocks += [_chip(group) for group in chips]
     blocks += [*claims_section(predictions), *left_out_section(left_out), reproduce(predictions, command)]
     over = predictions[0].baseline_variant.id
     lead = (
@@ -60,7 +60,7 @@ def _finding(known: Sequence[Ladder]) -> str:
         return f"{known[0].finding} on {known[0].prediction.hardware.title}"
     kept = [one.kept for one in known if one.kept is not None]
     if not kept:
-        return f"{len(known)} ladders"
+        return without_promise(known) if known else "no floor is known"
     span = f"{min(kept):.0%}" if len(kept) == 1 else f"{min(kept):.0%} to {max(kept):.0%}"
     return f"{span} of the promised speedup is kept"
 
@@ -74,9 +74,9 @@ def _chip(group: Sequence[Prediction]) -> Section:
     blocks: list[Block] = []
     for start in range(0, len(known), IN_A_PICTURE):
         shown = tuple(known[start : start + IN_A_PICTURE])
-        stem = f"ladder-{name}" + (f"-{start // IN_A_PICTURE + 1}" if several else "")
+        stem = file_name("ladder", name) + (f"-{start // IN_A_PICTURE + 1}" if several else "")
         alt = f"{group[0].hardware.title}: " + "; ".join(one.finding for one in shown)
-        blocks.append(Picture(stem, alt, _Drawing(shown)))
+        blocks.append(Picture(stem, alt, partial(pictures.draw, shown)))
     if known:
         blocks += [Section("Rungs", (_rungs(known),)), *_terms(known)]
     blocks.append(Section("Why, and what would help (predicted)", (reasons(group),)))
@@ -87,22 +87,10 @@ def _chip(group: Sequence[Prediction]) -> Section:
     return Section(group[0].hardware.title, tuple(blocks))
 
 
-class _Drawing:
-    """Draws some ladders when asked to."""
-
-    def __init__(self, ladders: tuple[Ladder, ...]) -> None:
-        self.ladders = ladders
-
-    def __call__(self) -> Figure:
-        from ..pictures.ladder import draw
-
-        return draw(self.ladders)
-
-
 def _rungs(known: Sequence[Ladder]) -> Table:
     """Every rung of every ladder."""
     columns = (
-        Column("variant", facet="variant"), Column("chip", facet="chip"), Column("rung"), Column("mark"),
+        VARIANT, CHIP, Column("rung"), Column("mark"),
         Column("time", seconds_text), Column("speedup", times_text), Column("reason of the step"),
     )  # fmt: skip
     rows = []
@@ -125,7 +113,7 @@ def _terms(known: Sequence[Ladder]) -> list[Section]:
     if not rows:
         return []
     columns = (
-        Column("variant", facet="variant"), Column("chip", facet="chip"), Column("term"), seconds("time", "predicted"),
+        VARIANT, CHIP, Column("term"), seconds("time", "predicted"),
         Column("share of the predicted time", lambda share: f"{share:.1%}", "predicted"), Column("reason"),
     )  # fmt: skip
     return [Section("What the schedule adds to the tiles", (Table(columns, tuple(rows)),))]

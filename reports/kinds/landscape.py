@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ...autotune.archives.landscapes import Landscape
 from ...autotune.landscapes import FIRST, Judged, Row, judge
+from ...simulator.api import LeftOut
 from ...simulator.calibration import confidence
 from ...simulator.calibration import load as load_constants
 from ...simulator.errors import InputError
+from ..common import left_out_section
 from ..document import (
+    CHIP,
     Block,
     Chart,
     Column,
@@ -25,17 +28,17 @@ from ..document import (
     Quantity,
     Section,
     Table,
+    count,
     number,
     seconds,
 )
+from ..pictures.landscape import MOST_PANELS, Dot, Panel, draw
 from ..provenance import constants_line, reproduce
 from ..words import plural
 from ..words import seconds as seconds_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from ..pictures.landscape import Dot
 
 ALONE = 4
 """Landscapes that get a picture each; more share pictures."""
@@ -45,7 +48,10 @@ MOST_POINTS = 3000
 """Of the chart."""
 
 
-def document(found: Sequence[Landscape], command: str | None = None, data: Mapping[str, str] | None = None) -> Document:
+def document(
+    found: Sequence[Landscape], command: str | None = None, data: Mapping[str, str] | None = None,
+    left_out: Sequence[LeftOut] = (),
+) -> Document:  # fmt: skip
     """A table over all landscapes, pictures, a table of configs each. Raises InputError where none can be modelled."""
     judged = [judge(one) for one in found if one.task is not None]
     left = [one for one in found if one.task is None]
@@ -59,6 +65,7 @@ def document(found: Sequence[Landscape], command: str | None = None, data: Mappi
         items = tuple((one.id, f"{one.reason}.") for one in left)
         blocks.append(Section("Not modelled", (Items(items),)))
     chips = {one.task.chip.name: one.task.chip for one in judged}
+    blocks += left_out_section(left_out)
     blocks.append(reproduce((), command, data, chips.values(), map(_constants, judged)))
     lead = (
         f"{plural(len(judged), 'tuning landscape')} on {', '.join(chips)}: each the measured times of many configs of "
@@ -108,8 +115,8 @@ def _percent(value: float) -> str:
 def _summary(judged: Sequence[Judged]) -> Table:
     """One line a landscape."""
     columns = (
-        Column("landscape", facet="variant"), Column("chip", facet="chip"), Column("configs", "{:,}".format, "counted"),
-        Column("failed", "{:,}".format, "measured"), seconds("fastest", "measured"),
+        Column("landscape", facet="variant"), CHIP, count("configs", "counted"),
+        count("failed", "measured"), seconds("fastest", "measured"),
         seconds("first choice", "measured"), seconds("first choice", "predicted"), Column("loss", _percent, "measured"),
         Column(f"loss of first {FIRST[-1]}", _percent, "measured"), number("Kendall", "measured"),
     )  # fmt: skip
@@ -131,8 +138,6 @@ def _summary(judged: Sequence[Judged]) -> Table:
 
 def _pictures(judged: Sequence[Judged]) -> Iterator[Picture]:
     """One a landscape where they are few, else panels of many."""
-    from ..pictures.landscape import MOST_PANELS
-
     most = 1 if len(judged) <= ALONE else MOST_PANELS
     shown = [one for one in judged if any(row.predicted_s is not None for row in one.rows)]
     for index, at in enumerate(range(0, len(shown), most), start=1):
@@ -145,12 +150,10 @@ def _pictures(judged: Sequence[Judged]) -> Iterator[Picture]:
             "Predicted against measured time of every config; on the line both are equal. Hollow: does not fit the "
             "chip's shared memory by the model. Crosses at the right: failed."
         )
-        yield Picture(f"landscape-{index}", alt, functools.partial(_draw, some, title), caption)
+        yield Picture(f"landscape-{index}", alt, partial(_draw, some, title), caption)
 
 
 def _draw(judged: Sequence[Judged], title: str) -> Figure:
-    from ..pictures.landscape import Panel, draw
-
     panels = []
     for one in judged:
         dots = {row: dot for row in one.rows if (dot := _dot(row)) is not None}
@@ -162,8 +165,6 @@ def _draw(judged: Sequence[Judged], title: str) -> Figure:
 
 
 def _dot(row: Row) -> Dot | None:
-    from ..pictures.landscape import Dot
-
     return None if row.predicted_s is None else Dot(row.config, _seconds(row.measured_s), row.predicted_s, row.fits)
 
 
@@ -222,7 +223,7 @@ def _landscape(one: Judged) -> Section:
     place = {row: index for index, row in enumerate(one.rows, start=1)}
     columns = (
         Column("config"), seconds("time", "measured"), Column("over fastest", "{:.2f}x".format, "measured"),
-        seconds("time", "predicted"), Column("model's rank", "{:,}".format, "predicted"), Column("what it is"),
+        seconds("time", "predicted"), count("model's rank", "predicted"), Column("what it is"),
     )  # fmt: skip
     shown = _fastest(one, MOST_ROWS)
     rows = tuple(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 from ...simulator.api import LeftOut
-from ...simulator.prediction import Prediction
-from ..common import claims_section, left_out_section, named, reasons
+from ...simulator.prediction import FLOORS, Prediction
+from ..common import claims_section, hover, left_out_section, named, reasons
 from ..document import (
+    CHIP,
+    VARIANT,
     Block,
     Chart,
     Column,
@@ -26,17 +29,12 @@ from ..document import (
     seconds,
     times,
 )
+from ..pictures import roofline
 from ..provenance import reproduce
 from ..roofline import Roofline, rooflines
 from ..words import amount as amount_text
 from ..words import kernel, workload
 from ..words import seconds as seconds_text
-from ..words import times as times_text
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-FLOORS = ("flops", "roofline", "tiles")
 
 
 def document(
@@ -76,12 +74,6 @@ def _chip(sheet: Roofline) -> Section:
     return Section(title, tuple(blocks))
 
 
-def _draw(sheet: Roofline) -> Figure:
-    from ..pictures.roofline import draw
-
-    return draw(sheet)
-
-
 def _picture(sheet: Roofline) -> list[Block]:
     """The picture, and how to read it."""
     said = (
@@ -101,12 +93,12 @@ def _picture(sheet: Roofline) -> list[Block]:
     if sheet.predictions[0].problem.cache == "warm":
         said += " With a warm cache what fits the L2 need not come from memory: points may stand above its line."
     alt = f"Roofline on {sheet.hardware.title}: {sheet.finding}"
-    return [Picture(sheet.stem, alt, lambda: _draw(sheet), said)]
+    return [Picture(sheet.stem, alt, partial(roofline.draw, sheet), said)]
 
 
 def _counts(predictions: Sequence[Prediction], dicts: Sequence[dict[str, Any]]) -> Table:
     columns = (
-        Column("variant", facet="variant"), Column("chip", facet="chip"), Column("kernel and tile"),
+        VARIANT, CHIP, Column("kernel and tile"),
         amount("matrix FLOPs", "counted"), amount("vector FLOPs", "counted"), amount("exps", "counted"),
         amount("HBM bytes", "counted", "B"), amount("L2 bytes of the tiles", "counted", "B"),
         number("FLOP per HBM byte", "counted"),
@@ -122,7 +114,7 @@ def _counts(predictions: Sequence[Prediction], dicts: Sequence[dict[str, Any]]) 
 def _ladder(predictions: Sequence[Prediction], dicts: Sequence[dict[str, Any]]) -> Table:
     """Times and speedups over the baseline at each rung."""
     measured = any(d["ladder"]["measured"] for d in dicts)
-    columns = [Column("variant", facet="variant"), Column("chip", facet="chip"), Column("limited by")]
+    columns = [VARIANT, CHIP, Column("limited by")]
     for rung in FLOORS:
         columns += [seconds(rung, "bounded"), times(f"speedup at {rung}", "bounded")]
     columns += [seconds("schedule", "predicted"), times("speedup", "predicted"), seconds("from", "predicted"),
@@ -164,23 +156,6 @@ def _lines(sheet: Roofline) -> Table:
     return Table((Column("line"), Column("peak", mark="bounded"), Column("from")), tuple(rows))
 
 
-def hover(p: Prediction) -> tuple[str, ...]:
-    """What is told of a point: kernel, counts, times, limit."""
-    d = p.to_dict()
-    flops, ladder = d["flops"], d["ladder"]
-    lines = [
-        f"{named(p)} on {p.hardware.title}", kernel(p),
-        f"{amount_text(flops['matrix'], 'FLOP')}, {amount_text(flops['special'])} exps, "
-        f"{amount_text(d['bytes']['hbm'], 'B')} HBM (counted)",
-    ]  # fmt: skip
-    floors = [f"{rung} {seconds_text(ladder[rung]['time_s'])}" for rung in FLOORS if ladder[rung]]
-    lines.append(f"{', '.join(floors)} (bounded)" if floors else "no floor")
-    lines.append(f"schedule {seconds_text(p.time_s)} (predicted)" if p.time_s is not None else "no schedule")
-    if p.speedup is not None:
-        lines.append(f"speedup {times_text(p.speedup)} (predicted)")
-    return (*lines, f"limited by {d['limited_by']}") if d["limited_by"] else tuple(lines)
-
-
 def _chart(sheets: Sequence[Roofline]) -> Chart:
     """All chips in one: rates under the roofs, or times, speedups, bytes over the same intensities."""
     points, lines = [], []
@@ -214,7 +189,7 @@ def _chart(sheets: Sequence[Roofline]) -> Chart:
 
 def _chart_lines(sheet: Roofline, reach: Sequence[float]) -> list[Line]:
     """The roof of each memory level under the matrix peak, and the other ceilings."""
-    peak = next(c.flop_per_s for c in sheet.ceilings if c.kind == "matrix")
+    peak = sheet.peak_flop_per_s
     corners = [peak / s.bytes_per_s for s in sheet.slopes]
     low, high = min(*reach, *corners) / 4, max(*reach, *corners) * 4
     chip = sheet.hardware.name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,8 +11,10 @@ from typing import TYPE_CHECKING
 from ...simulator.api import LeftOut
 from ...simulator.prediction import Prediction
 from ...simulator.sensitivity import WHOLE_CHIP, End, Moved, Rung, Sensitivity, sensitivity
-from ..common import claims_section, left_out_section, named
+from ..common import check_chips, claims_section, left_out_section, named
 from ..document import (
+    CHIP,
+    VARIANT,
     Block,
     Chart,
     Column,
@@ -31,7 +32,7 @@ from ..document import (
 )
 from ..pictures import tornado
 from ..provenance import reproduce
-from ..words import amount, workload
+from ..words import amount, file_name, workload
 from ..words import seconds as seconds_text
 
 if TYPE_CHECKING:
@@ -62,7 +63,11 @@ OWNERS = {"chip": "chip", "problem": "workload", "model": "model"}
 def document(
     predictions: Sequence[Prediction], command: str | None = None, left_out: Sequence[LeftOut] = ()
 ) -> Document:
-    """What to change, tornado pictures and tables, one interactive chart over all."""
+    """What to change, tornado pictures and tables, one interactive chart over all.
+
+    Raises InputError for two chips of one name.
+    """
+    check_chips(p.hardware for p in predictions)
     found = [(p, sensitivity(p)) for p in predictions]
     known = [s for _, s in found if s is not None]
     blocks: list[Block] = [Paragraph(METHOD)]
@@ -190,7 +195,7 @@ def _overview(known: Sequence[Sensitivity]) -> Table:
             cells += [best.said, best.saved] if best else [None, None]
         rows.append((p.variant.id, p.hardware.name, p.time_s, p.rung_time("tiles"), *cells))
     columns = (
-        Column("variant", facet="variant"), Column("chip", facet="chip"), seconds("time now", "predicted"),
+        VARIANT, CHIP, seconds("time now", "predicted"),
         seconds("floor now", "bounded"), Column("change of the chip"), Column("it saves", percent, "predicted"),
         Column("change of the model"), Column("this saves", percent, "predicted"),
     )  # fmt: skip
@@ -205,7 +210,7 @@ def _sections(known: Sequence[Sensitivity]) -> Iterator[Section]:
     stems: Counter[str] = Counter()
     for s in known:
         p = s.prediction
-        stem = _stem(p.variant.id, p.hardware.name)
+        stem = file_name("sensitivity", p.variant.id, p.hardware.name)
         stems[stem] += 1
         blocks: list[Block] = [Paragraph(_now(s))]
         if s.moved:
@@ -244,13 +249,9 @@ def _chips(known: Sequence[Sensitivity]) -> Iterator[Section]:
             said = overall(title, some, "variant") if some[1:] else finding(some[0])
             caption = f"The {FEW_ROWS} strongest numbers of each; the clock and the count of compute units, which "
             caption += "speed up all compute, stand in the table."
-            stem = _stem(name, str(start // SHARING + 1))
+            stem = file_name("sensitivity", name, str(start // SHARING + 1))
             blocks.append(Picture(stem, said, partial(_draw, some, said, True), caption))
         yield Section(title, (*blocks, _table(here, remarks=True), *_still(here)))
-
-
-def _stem(*words: str) -> str:
-    return re.sub(r"[^a-z0-9._]+", "-", "-".join(("sensitivity", *words)).lower()).strip("-.")
 
 
 def _still(found: Sequence[Sensitivity]) -> list[Paragraph]:
@@ -312,7 +313,7 @@ def _table(found: Sequence[Sensitivity], remarks: bool = False) -> Table:
     rungs: list[tuple[Rung, str, Mark]] = [("tiles", "floor", "bounded")]
     if any(s.rung == "schedule" for s in found):
         rungs.insert(0, ("schedule", "time", "predicted"))
-    columns = [Column("variant", facet="variant"), Column("chip", facet="chip"), Column("number"), Column("of"),
+    columns = [VARIANT, CHIP, Column("number"), Column("of"),
                Column("now")]  # fmt: skip
     for rung, what, mark in rungs:
         columns += [seconds(f"{what}, number halved", mark), seconds(f"{what}, number doubled", mark),

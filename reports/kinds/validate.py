@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import functools
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from ...autotune.accuracy import Shown, Validation, errors
 from ...autotune.baselines import sampled
-from ...autotune.silicon import known_bad
+from ...autotune.silicon import SPLITS, known_bad
 from ...simulator.hardware import Hardware
 from ..document import (
+    CHIP,
     Block,
     Chart,
     Column,
@@ -26,17 +28,14 @@ from ..document import (
     Quantity,
     Section,
     Table,
+    count,
     seconds,
 )
 from ..fits import constants_table, overhead_lines
+from ..pictures.accuracy import Cloud, draw, gather
 from ..provenance import reproduce
-from ..words import plural, sizes
+from ..words import file_name, plural, sizes
 from ..words import seconds as seconds_text
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from ..pictures.accuracy import Panels
 
 Record = Mapping[str, Any]
 
@@ -115,13 +114,9 @@ def _share(head: str, mark: Mark = "measured") -> Column:
     return Column(head, _percent, mark)
 
 
-def _count(head: str, mark: Mark = "measured") -> Column:
-    return Column(head, "{:,}".format, mark)
-
-
 NUMBERS = (
-    _count("rows"), _share("MAPE"), _share("median"), _share("P90"), _share("signed"), _share("covered"),
-    _share("pairs 10-20 %"), _share("pairs >20 %"), _count("beat a floor"),
+    count("rows", "measured"), _share("MAPE"), _share("median"), _share("P90"), _share("signed"), _share("covered"),
+    _share("pairs 10-20 %"), _share("pairs >20 %"), count("beat a floor", "measured"),
 )  # fmt: skip
 FIELDS = ("rows", "mape", "median", "p90", "signed_median", "coverage", "pairs_10_20", "pairs_over_20",
           "bound_violations")  # fmt: skip
@@ -129,7 +124,7 @@ FIELDS = ("rows", "mape", "median", "p90", "signed_median", "coverage", "pairs_1
 
 def _errors(records: Sequence[Record]) -> Iterator[Block]:
     """Tables of errors, the coarsest first."""
-    chip, op, split = Column("chip", facet="chip"), Column("operation", facet="variant"), Column("split")
+    chip, op, split = CHIP, Column("operation", facet="variant"), Column("split")
     kinds: tuple[tuple[str, tuple[Column, ...], Any], ...] = (
         ("By chip", (chip, split), lambda r: (r["chip"], r["split"])),
         ("By case", (Column("case"), chip, split), lambda r: (r["case"], r["chip"], r["split"])),
@@ -156,7 +151,7 @@ def _simpler(records: Sequence[Record]) -> list[Section]:
     of = [r for r in records if _kind(r) == "By framework and operation" and r["split"] != "calibration"]
     if not any(r["baselines"]["nearest"]["rows"] for r in of):
         return []
-    columns = (Column("chip", facet="chip"), Column("framework"), Column("operation", facet="variant"), _share("model"),
+    columns = (CHIP, Column("framework"), Column("operation", facet="variant"), _share("model"),
                *(_share(head) for _, head in SIMPLER))  # fmt: skip
     rows = tuple(
         (r["chip"], _framework(r), r["op"], r["mape"], *(r["baselines"][name]["mape"] for name, _ in SIMPLER))
@@ -167,7 +162,7 @@ def _simpler(records: Sequence[Record]) -> list[Section]:
 
 def _worst(worst: Sequence[Record]) -> Section:
     columns = (
-        Column("chip", facet="chip"), Column("framework"), Column("operation", facet="variant"), Column("types"),
+        CHIP, Column("framework"), Column("operation", facet="variant"), Column("types"),
         Column("kernel"), Column("problem"), seconds("time", "measured"), seconds("time", "predicted"),
         Column("what its like say"),
     )  # fmt: skip
@@ -185,9 +180,8 @@ def _drift(drift: Sequence[Record]) -> list[Section]:
     if not drift:
         return []
     columns = (
-        Column("chip", facet="chip"), Column("framework"), Column("operation", facet="variant"), Column("types"),
-        _count("rows"), Column("P10", "{:.2f}x".format, "measured"), Column("median", "{:.2f}x".format, "measured"),
-        Column("P90", "{:.2f}x".format, "measured"),
+        CHIP, Column("framework"), Column("operation", facet="variant"), Column("types"),
+        count("rows", "measured"), *(Column(head, "{:.2f}x".format, "measured") for head in ("P10", "median", "P90")),
     )  # fmt: skip
     rows = tuple(
         (r["chip"], f"{r['framework']} {r['old']} to {r['new']}", r["op"], f"{r['dtype']}/{r['kv_dtype']}", r["rows"],
@@ -203,14 +197,13 @@ def _drift(drift: Sequence[Record]) -> list[Section]:
 def _left_out(found: Validation) -> list[Section]:
     """Rows that are not counted, or not predicted, and why."""
     coarse = [r for r in found.records if _kind(r) == "By chip"]
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     for record in coarse:
-        for name, count in record["reasons"].items():
-            counts[name] = counts.get(name, 0) + count
+        counts.update(record["reasons"])
     reasons = {rule.name: rule.reason for rule in known_bad()}
     blocks: list[Block] = []
     if counts:
-        items = tuple((name, f"{plural(count, 'row')}. {reasons[name]}") for name, count in counts.items())
+        items = tuple((name, f"{plural(rows, 'row')}. {reasons[name]}") for name, rows in counts.items())
         blocks += [Paragraph("Excluded from every number, since they do not measure what they say:"), Items(items)]
     missing = sum(r["rows"] - r["predicted"] for r in coarse)
     if missing:
@@ -232,8 +225,6 @@ def _fitted(constants: Table) -> Section:
 
 def _pictures(rows: Sequence[Shown], chips: Sequence[str]) -> Iterator[Picture]:
     """Panels by operation on few chips, by chip on many; a colour a split."""
-    from ..pictures.accuracy import Cloud, gather
-
     together = len(chips) > TOGETHER
     for group in [tuple(chips)] if together else [(chip,) for chip in chips]:
         some = [one for one in rows if one.checked.table.chip in group]
@@ -248,16 +239,10 @@ def _pictures(rows: Sequence[Shown], chips: Sequence[str]) -> Iterator[Picture]:
             shown = dict(panels[at : at + MOST_PANELS])
             part = f" ({number} of {-(-len(panels) // MOST_PANELS)})" if len(panels) > MOST_PANELS else ""
             title = f"{name}: {_finding(some)}{part}"
-            stem = f"validate-{'chips' if together else group[0]}-{number}"
+            stem = file_name("validate", "chips" if together else group[0], str(number))
             alt = f"{title}. Panels: {', '.join(shown)}."
             caption = "Predicted against measured latency; bands: 10 % and 25 % either way. Below: their ratio."
-            yield Picture(stem, alt, functools.partial(_draw, shown, title), caption)
-
-
-def _draw(panels: Panels, title: str) -> Figure:
-    from ..pictures.accuracy import draw
-
-    return draw(panels, title)
+            yield Picture(stem, alt, partial(draw, shown, title, SPLITS), caption)
 
 
 def _chart(rows: Sequence[Shown]) -> Chart:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 PICTURE_FORMATS = ("svg", "png", "pdf")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's palette, told apart by colour-blind readers; without the yellow, which fades on paper."""
-INK, FAINT = "#1a1a1a", "#8a8a8a"
+INK, MUTED, FAINT = "#1a1a1a", "#444444", "#8a8a8a"
 LAYOUT_DPI, PNG_DPI = 100, 160
 STYLE: dict[str, Any] = {
     "figure.dpi": LAYOUT_DPI, "font.family": "DejaVu Sans", "font.size": 9, "text.color": INK, "axes.edgecolor": INK,
@@ -29,10 +29,26 @@ NO_DATES: dict[str, dict[str, Any]] = {
 }
 
 
+def page(width: float, height: float) -> Figure:
+    """An empty page, its sides in inches, on which texts can be measured. Call it inside `style()`."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=LAYOUT_DPI)
+    FigureCanvasAgg(figure)
+    return figure
+
+
 def shrink(text: Text, room: float) -> None:
     """Make a text small enough for a width in pixels; type does not scale evenly, hence the steps."""
     while (width := text.get_window_extent().width) > room:
         text.set_fontsize(float(text.get_fontsize()) * min(0.99, room / width))
+
+
+def titles(figure: Figure, title: str, told: str, x: float, heights: tuple[float, float], room: float) -> None:
+    """What is seen, and the workload below it. x, heights: shares of the page; room: the width of both in pixels."""
+    shrink(figure.text(x, heights[0], title, fontsize=13, weight="bold", gid="title"), room)
+    shrink(figure.text(x, heights[1], told, fontsize=9, color=MUTED, gid="workload"), room)
 
 
 @contextmanager

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...simulator.errors import InputError
-from . import COLOURS, FAINT, INK, LAYOUT_DPI, PICTURE_FORMATS, encode, style
+from ..words import seconds
+from . import COLOURS, FAINT, INK, MUTED, PICTURE_FORMATS, encode, page, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +41,6 @@ FEW_POINTS = 600
 """Of a panel, up to which they are drawn larger."""
 MOST_POINTS = 4000
 """Drawn of each colour in a panel; numbers count all rows."""
-UNITS = {0: "s", -3: "ms", -6: "µs", -9: "ns"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,22 +88,22 @@ def _together(clouds: Sequence[Cloud]) -> Pair:
     return measured[known], predicted[known]
 
 
-def draw(panels: Panels, title: str) -> Figure:
-    """The figure. Call it inside `pictures.style()`."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+def draw(panels: Panels, title: str, names: Sequence[str] = ()) -> Figure:
+    """The figure. Call it inside `pictures.style()`.
 
+    names: what colours may stand for, in order, so that pictures of other panels have the same colours.
+    """
     across = min(MOST_COLUMNS, math.ceil(math.sqrt(len(panels))))
     down = math.ceil(len(panels) / across)
-    looks = _looks(list(dict.fromkeys(colour for colours in panels.values() for colour in colours)))
+    drawn = dict.fromkeys(colour for colours in panels.values() for colour in colours)
+    looks = {name: look for name, look in _looks(list(dict.fromkeys((*names, *drawn)))).items() if name in drawn}
     width = LEFT + across * CELL[0]
     lines = textwrap.wrap(title, int(width * LETTERS))
     top = TOP + TITLE_LINE * (len(lines) - 1)
     key_columns = max(1, min(len(looks) + len(BANDS), int(width / KEY_ENTRY)))
     foot = FOOT + KEY_LINE * (math.ceil((len(looks) + len(BANDS)) / key_columns) - 1)
     height = top + down * CELL[1] + foot
-    figure = Figure(figsize=(width, height), dpi=LAYOUT_DPI)
-    FigureCanvasAgg(figure)
+    figure = page(width, height)
     for number, (panel, colours) in enumerate(panels.items()):
         row, column = divmod(number, across)
         x, y = LEFT + column * CELL[0] + 0.6, height - top - row * CELL[1] - 0.4
@@ -113,10 +113,10 @@ def draw(panels: Panels, title: str) -> Figure:
         _panel(square, strip, colours, looks)
         _numbers(square, panel, colours)
         if column == 0:
-            square.set_ylabel("predicted")
+            square.set_ylabel("predicted latency")
             strip.set_ylabel("predicted /\nmeasured")
         if number + across >= len(panels):
-            strip.set_xlabel("measured")
+            strip.set_xlabel("measured latency")
     figure.text(0.15 / width, 1 - 0.12 / height, "\n".join(lines), fontsize=13, weight="bold", va="top", gid="title")
     _key(figure, looks, key_columns)
     return figure
@@ -133,7 +133,7 @@ def _looks(names: Sequence[str]) -> dict[str, Any]:
 
 def _panel(square: Axes, strip: Axes, colours: Mapping[str, Pair], looks: Mapping[str, Any]) -> None:
     """Predictions over measurements in bands around the diagonal; below, their ratio in the same bands."""
-    every = np.concatenate([seconds for pair in colours.values() for seconds in pair])
+    every = np.concatenate([times for pair in colours.values() for times in pair])
     ends = np.array([every.min() / 1.5, every.max() * 1.5])
     for factor, shade in BANDS:
         square.fill_between(ends, ends / factor, ends * factor, color=shade, linewidth=0, zorder=0)
@@ -159,7 +159,7 @@ def _numbers(axes: Axes, name: str, colours: Mapping[str, Pair]) -> None:
     error = np.concatenate([np.abs(predicted / measured - 1) for measured, predicted in colours.values()])
     axes.text(0, 1.115, name, transform=axes.transAxes, fontsize=10, weight="bold", gid="panel")
     told = f"{len(error):,} rows, MAPE {100 * error.mean():.1f} %"
-    axes.text(0, 1.035, told, transform=axes.transAxes, fontsize=8.5, color="#444444", gid="numbers")
+    axes.text(0, 1.035, told, transform=axes.transAxes, fontsize=8.5, color=MUTED, gid="numbers")
 
 
 def _mixed(colours: Mapping[str, Pair], looks: Mapping[str, Any]) -> tuple[Floats, list[Any]]:
@@ -189,16 +189,6 @@ def _ticks(square: Axes, strip: Axes) -> None:
     strip.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     square.tick_params(labelsize=8, labelbottom=False)
     strip.tick_params(labelsize=8)
-
-
-def seconds(value: float) -> str:
-    """A power of ten with its unit.
-
-    >>> seconds(1e-5), seconds(1e-3), seconds(1.0)
-    ('10 µs', '1 ms', '1 s')
-    """
-    power = max(-9, min(0, 3 * math.floor(math.log10(value) / 3 + 1e-9)))
-    return f"{value / 10.0**power:g} {UNITS[power]}"
 
 
 def _key(figure: Figure, looks: Mapping[str, Any], columns: int) -> None:

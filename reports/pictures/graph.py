@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..dataflow import Dataflow, Lane, Node
-from . import COLOURS, FAINT, INK, LAYOUT_DPI
+from . import COLOURS, FAINT, INK, LAYOUT_DPI, MUTED, page, shrink
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,16 +19,13 @@ TOP, FOOT = 1.05, 0.42
 LEAST = 8.2
 """Width at least."""
 HEIGHTS = {"tensor": 0.42, "op": 0.62}
-SHADE, MEMORY, MUTED = "#e8eef4", COLOURS[1], "#444444"
+SHADE, MEMORY = "#e8eef4", COLOURS[1]
 WIDE, THIN = 2.0, 0.9
 Place = tuple[float, float]
 
 
 def draw(sheet: Dataflow) -> Figure:
     """The picture of one operator. Call it inside `pictures.style()`."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     tracks = len(sheet.passed)
     side = MARGIN + TRACK * tracks
     most = max(len(lane.layers) - 2 for lane in sheet.lanes)
@@ -36,8 +33,7 @@ def draw(sheet: Dataflow) -> Figure:
     heights = [HEAD + ROW * max(len(layer) for layer in lane.layers) + PAD for lane in sheet.lanes]
     gutters = [0.16 + TRACK * sum(a == i for a, *_ in sheet.passed) for i in range(len(sheet.lanes))]
     height = TOP + sum(heights) + sum(gutters) + FOOT
-    figure = Figure(figsize=(width, height), dpi=LAYOUT_DPI)
-    FigureCanvasAgg(figure)
+    figure = page(width, height)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     axes.set_xlim(0, width)
@@ -127,8 +123,7 @@ def _node(axes: Axes, node: Node, place: Place) -> None:
     for row, (text, size) in enumerate(lines):
         made = axes.text(x, y + (len(lines) / 2 - row - 0.5) * spacing, text, ha="center", va="center", zorder=3,
                          fontsize=size if len(lines) <= 3 else size * 0.86, gid="node")  # fmt: skip
-        room = (wide - 0.08) * LAYOUT_DPI / made.get_window_extent().width
-        made.set_fontsize(float(made.get_fontsize()) * min(1.0, room))
+        shrink(made, (wide - 0.08) * LAYOUT_DPI)
 
 
 def _passed(
@@ -160,7 +155,6 @@ def _titles(axes: Axes, sheet: Dataflow, across: tuple[float, float], height: fl
         axes.text(0.2, height - 0.53, about, fontsize=9, color=MUTED, gid="workload"),
         axes.text(0.2, 0.13, foot, fontsize=8, color=MUTED, gid="key"),
     ):
-        room = 0.97 * (axes.get_xlim()[1] - 0.4) * LAYOUT_DPI
-        text.set_fontsize(float(text.get_fontsize()) * min(1.0, room / text.get_window_extent().width))
+        shrink(text, 0.97 * (axes.get_xlim()[1] - 0.4) * LAYOUT_DPI)
     for x, words in ((left + TENSOR / 2, "read from HBM"), (right - TENSOR / 2, "written to HBM")):
         axes.text(x, height - TOP + 0.1, words, fontsize=8.5, ha="center", color=MEMORY, weight="bold", gid="column")

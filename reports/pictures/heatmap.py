@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from . import INK, LAYOUT_DPI, shrink
+from . import INK, MUTED, page, shrink
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +22,7 @@ SCALE = "RdBu"
 MOST = 32.0
 """Speedup at which colours end, at most; the least is LEAST."""
 LEAST = 4.0
-NONE_COLOUR, MUTED = "#dcdcdc", "#444444"
+NONE_COLOUR = "#dcdcdc"
 SAME = 0.005
 """Difference from 1x up to which a cell stays without a number."""
 FLOOR_SIDE = 0.5
@@ -52,15 +52,11 @@ class Heat:
 
 def draw(heat: Heat) -> Figure:
     """The picture. Call it inside `pictures.style()`."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     wide = min(WIDEST, max(CELL[0], NARROWEST_MAP / len(heat.columns)))
     across, down = wide * len(heat.columns), CELL[1] * len(heat.rows)
     top = 0.85 + 0.072 * max(len(name) for name in heat.columns)
     width, height = max(LEFT + across + RIGHT, 8.7), BELOW + down + top
-    figure = Figure(figsize=(width, height), dpi=LAYOUT_DPI)
-    FigureCanvasAgg(figure)
+    figure = page(width, height)
     axes = figure.add_axes((LEFT / width, BELOW / height, across / width, down / height))
     _frame(axes, heat)
     _cells(axes, heat, wide)

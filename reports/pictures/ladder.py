@@ -6,9 +6,10 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..ladder import Ladder, Step
+from ...simulator.prediction import FLOORS
+from ..ladder import Ladder, Step, without_promise
 from ..words import seconds, times, workload
-from . import COLOURS, FAINT, INK, LAYOUT_DPI
+from . import COLOURS, FAINT, INK, page, titles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,19 +27,14 @@ REASON_LINES = 3
 PROMISED, KEPT, MEASURED = "#d9d9d9", COLOURS[0], COLOURS[2]
 ROOM = 1.45
 """The axis reaches so far beyond the longest bar: its label stands there."""
-FLOORS = ("flops", "roofline", "tiles")
 
 
 def draw(ladders: Sequence[Ladder]) -> Figure:
     """Ladders of one chip below each other. Call it inside `pictures.style()`. Sizes are chosen for a few."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     named = len(ladders) > 1 or bool(ladders[0].missing)
     heights = [HEAD * named + ROW * len(one.steps) + AXIS for one in ladders]
     height = TOP + sum(heights) + FOOT
-    figure = Figure(figsize=(WIDTH, height), dpi=LAYOUT_DPI)
-    FigureCanvasAgg(figure)
+    figure = page(WIDTH, height)
     top = height - TOP
     for one, own in zip(ladders, heights, strict=True):
         _band(figure, one, top, height, named)
@@ -51,7 +47,7 @@ def finding(ladders: Sequence[Ladder]) -> str:
     """What ladders show together: which variant keeps most of its promise, and which least."""
     kept = {one.prediction.variant.id: share for one in ladders if (share := one.kept) is not None}
     if len(ladders) == 1 or not kept:
-        return ladders[0].finding if len(ladders) == 1 else f"{len(ladders)} ladders"
+        return ladders[0].finding if len(ladders) == 1 else without_promise(ladders)
     most, least = max(kept, key=lambda name: kept[name]), min(kept, key=lambda name: kept[name])
     # Without a schedule the last rung is a floor: no kernel keeps more.
     floors = all(one.steps[-1].rung in FLOORS for one in ladders if one.kept is not None)
@@ -64,12 +60,8 @@ def _titles(figure: Figure, ladders: Sequence[Ladder], height: float) -> None:
     first = ladders[0].prediction
     title = f"{first.hardware.title}: {finding(ladders)}"
     about = f"{workload(first)}. Hatched: lost or gained on the step from the rung above."
-    for text in (
-        figure.text(0.15 / WIDTH, 1 - 0.3 / height, title, fontsize=13, weight="bold", gid="title"),
-        figure.text(0.15 / WIDTH, 1 - 0.52 / height, about, fontsize=9, color="#444444", gid="workload"),
-    ):
-        room = 0.95 * figure.bbox.width
-        text.set_fontsize(float(text.get_fontsize()) * min(1.0, room / text.get_window_extent().width))
+    heights = 1 - 0.3 / height, 1 - 0.52 / height
+    titles(figure, title, about, 0.15 / WIDTH, heights, 0.95 * figure.bbox.width)
 
 
 def _band(figure: Figure, one: Ladder, top: float, height: float, named: bool) -> None:

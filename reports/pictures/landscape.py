@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..placement import Box, Scene, place
 from ..words import seconds
-from . import COLOURS, FAINT, INK, LAYOUT_DPI
+from . import COLOURS, FAINT, INK, MUTED, page
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,9 +52,6 @@ class Panel:
 
 def draw(panels: Sequence[Panel], title: str) -> Figure:
     """The figure, of at most MOST_PANELS panels. Call it inside `pictures.style()`."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     across = 1 if len(panels) == 1 else 2 if len(panels) <= 4 else 3
     side = {1: 5.0, 2: 3.3, 3: 2.5}[across]
     down = math.ceil(len(panels) / across)
@@ -63,8 +60,7 @@ def draw(panels: Sequence[Panel], title: str) -> Figure:
     lines = textwrap.wrap(title, int(width * 8.2))
     top = 0.2 + TITLE_LINE * len(lines)
     height = top + down * cell[1]
-    figure = Figure(figsize=(width, height), dpi=LAYOUT_DPI)
-    FigureCanvasAgg(figure)
+    figure = page(width, height)
     figure.text(0.15 / width, 1 - 0.12 / height, "\n".join(lines), fontsize=12, weight="bold", va="top", gid="title")
     for number, panel in enumerate(panels):
         row, column = divmod(number, across)
@@ -131,7 +127,7 @@ def _heading(axes: Axes, panel: Panel, side: float) -> None:
         lines = [lines[0], textwrap.shorten(" ".join(lines[1:]), letters, placeholder=" …")]
     axes.text(0, 1 + 0.24 / side, "\n".join(lines), transform=axes.transAxes, fontsize=7.5, weight="bold",
               va="bottom", linespacing=1.1, gid="panel")  # fmt: skip
-    axes.text(0, 1 + 0.07 / side, panel.told, transform=axes.transAxes, fontsize=7.5, color="#444444", va="bottom",
+    axes.text(0, 1 + 0.07 / side, panel.told, transform=axes.transAxes, fontsize=7.5, color=MUTED, va="bottom",
               gid="numbers")  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..placement import Box, Scene, Segment, place, spread
 from ..words import amount, seconds
-from . import COLOURS, FAINT, INK, LAYOUT_DPI, shrink
+from . import COLOURS, FAINT, INK, LAYOUT_DPI, page, titles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,11 +80,8 @@ def tokens(length: float) -> str:
 
 def draw(sheet: Sheet) -> Figure:
     """The picture. Call it inside `pictures.style()`."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=SIZE_INCHES, dpi=LAYOUT_DPI)
-    canvas: Any = FigureCanvasAgg(figure)
+    figure = page(*SIZE_INCHES)
+    canvas: Any = figure.canvas
     renderer: RendererAgg = canvas.get_renderer()
     time = figure.add_axes((LEFT, TIME_PANEL[0], WIDTH, TIME_PANEL[1]))
     memory = figure.add_axes((LEFT, MEMORY_PANEL[0], WIDTH, MEMORY_PANEL[1]))
@@ -264,9 +261,4 @@ def _draw_memory(axes: Axes, renderer: RendererAgg, sheet: Sheet, looks: Sequenc
 
 def _titles(figure: Figure, sheet: Sheet) -> None:
     """What is seen, and the workload below it."""
-    room = (0.985 - LEFT) * figure.bbox.width
-    for text in (
-        figure.text(LEFT, 0.958, sheet.title, fontsize=13, weight="bold", gid="title"),
-        figure.text(LEFT, 0.931, sheet.workload, fontsize=9, color="#444444", gid="workload"),
-    ):
-        shrink(text, room)
+    titles(figure, sheet.title, sheet.workload, LEFT, (0.958, 0.931), (0.985 - LEFT) * figure.bbox.width)

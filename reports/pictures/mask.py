@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..tile_map import PARTIAL, SKIPPED, WHOLE, Grid, Side, Slice, TileMap, percent
-from . import COLOURS, INK, LAYOUT_DPI
+from . import COLOURS, INK, MUTED, page, titles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +21,6 @@ LOW = 1.2
 """Height below which a panel has no room for an upright label."""
 PLANE, PLANE_GAP = 1.9, 0.3
 """Height of the row of slices at most, and between two of them."""
-MUTED = "#444444"
 LOOKS: dict[int, dict[str, Any]] = {
     WHOLE: {"facecolor": COLOURS[0], "edgecolor": "none", "linewidth": 0.0},
     PARTIAL: {"facecolor": "#ffe3b8", "edgecolor": "#8a4b00", "linewidth": 0.0, "hatch": "//////"},
@@ -32,17 +31,13 @@ NAMES = {WHOLE: "full", PARTIAL: "partial", SKIPPED: "skipped"}
 
 def draw(sheet: TileMap) -> Figure:
     """The picture of one map. Call it inside `pictures.style()`."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     sizes = [_size(grid) for grid in sheet.grids]
     beside = len(sheet.grids) == len(sheet.slices) == 1
     planes = _plane_size(sheet.slices, beside)
     below = planes[1] + 1.0 if sheet.slices and not beside else 0.0
     tallest = max(1.9, planes[1] if beside else 0.0, *(high for _, high in sizes))
     height = TOP + tallest + FOOT + below
-    figure = Figure(figsize=(WIDTH, height), dpi=LAYOUT_DPI)
-    FigureCanvasAgg(figure)
+    figure = page(WIDTH, height)
     left = LEFT
     for grid, (wide, high) in zip(sheet.grids, sizes, strict=True):
         box = left / WIDTH, (height - TOP - high) / height, wide / WIDTH, high / height
@@ -119,7 +114,7 @@ def _outline(axes: Axes, whole: Grid, window: Grid) -> None:
 
 
 def _ticks(axis: Any, side: Side, count: int) -> None:
-    """A few ticks at starts of tiles, named by their token; the end where tiles are neighbours."""
+    """A few ticks at starts of tiles, named by their token."""
     places = list(range(0, len(side.tiles), max(1, -(-len(side.tiles) // count))))
     names = [f"{side.starts[k]:,}" for k in places]
     axis.set_ticks(places, names, fontsize=8)
@@ -223,12 +218,8 @@ def boxes(inside: Any) -> list[tuple[float, float, float, float]]:
 def _titles(figure: Figure, sheet: TileMap, height: float) -> None:
     """What is seen; below it the tile and the workload."""
     about = f"Tile: {_tile(sheet)} on {sheet.chip}, one head of one sequence. {sheet.about}"
-    for text in (
-        figure.text(0.2 / WIDTH, 1 - 0.3 / height, sheet.finding, fontsize=13, weight="bold", gid="title"),
-        figure.text(0.2 / WIDTH, 1 - 0.53 / height, about, fontsize=9, color=MUTED, gid="workload"),
-    ):
-        room = 0.95 * figure.bbox.width
-        text.set_fontsize(float(text.get_fontsize()) * min(1.0, room / text.get_window_extent().width))
+    heights = 1 - 0.3 / height, 1 - 0.53 / height
+    titles(figure, sheet.finding, about, 0.2 / WIDTH, heights, 0.95 * figure.bbox.width)
 
 
 def _tile(sheet: TileMap) -> str:

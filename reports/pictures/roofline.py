@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..placement import Box, Scene, Segment, ambiguous, place, spread
 from ..roofline import Ceiling, Point, Roofline, Slope
 from ..words import amount, workload
-from . import COLOURS, FAINT, INK, LAYOUT_DPI
+from . import COLOURS, FAINT, INK, LAYOUT_DPI, MUTED, page, titles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,11 +44,8 @@ KEY = {
 
 def draw(sheet: Roofline) -> Figure:
     """The picture of one chip. Call it inside `pictures.style()`. The sheet must be drawable."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=SIZE_INCHES, dpi=LAYOUT_DPI)
-    canvas: Any = FigureCanvasAgg(figure)
+    figure = page(*SIZE_INCHES)
+    canvas: Any = figure.canvas
     renderer: RendererAgg = canvas.get_renderer()
     axes = figure.add_axes(PLOT_AREA)
     _frame(axes, sheet)
@@ -72,7 +69,7 @@ def _colour(point: Point) -> str:
 
 def limits(sheet: Roofline) -> tuple[float, float, float, float]:
     """Least and most intensity, least and most FLOP/s shown: all points, and the corners of the roof."""
-    peak = next(c.flop_per_s for c in sheet.ceilings if c.kind == "matrix")
+    peak = sheet.peak_flop_per_s
     corners = [peak / slope.bytes_per_s for slope in sheet.slopes]
     xs = [*corners, *(x for p in sheet.points for x in (p.intensity, p.l2_intensity) if x is not None)]
     lines = [c.flop_per_s for c in sheet.ceilings if c.kind in ("exp", "vector") and c.flop_per_s < peak * 8]
@@ -115,7 +112,7 @@ def _draw_slope(axes: Axes, slope: Slope, sheet: Roofline, index: int) -> None:
     """The line of a memory level, up to where it meets the matrix peak; thin above it, for narrower dtypes."""
     x0, _ = axes.get_xlim()
     _, y1 = axes.get_ylim()
-    peak = next(c.flop_per_s for c in sheet.ceilings if c.kind == "matrix")
+    peak = sheet.peak_flop_per_s
     corner = peak / slope.bytes_per_s
     axes.plot([x0, corner], [x0 * slope.bytes_per_s, peak], color=INK, zorder=2, **SLOPE_LOOKS[index])
     axes.plot([corner, y1 / slope.bytes_per_s], [peak, y1], color=FAINT, linewidth=0.7, zorder=1.5)
@@ -256,7 +253,7 @@ def _visible(axes: Axes, slope: Slope, sheet: Roofline) -> Segment:
     """The part of a slope below the matrix peak and inside the axes, in pixels."""
     x0, _ = axes.get_xlim()
     y0, _ = axes.get_ylim()
-    peak = next(c.flop_per_s for c in sheet.ceilings if c.kind == "matrix")
+    peak = sheet.peak_flop_per_s
     start = max(x0, y0 / slope.bytes_per_s)
     return (
         _pixels(axes, start, start * slope.bytes_per_s),
@@ -314,13 +311,7 @@ def _label_points(axes: Axes, renderer: RendererAgg, sheet: Roofline, taken: lis
 def _titles(figure: Figure, sheet: Roofline) -> None:
     """What is seen: the chip and how many variants; below it the workload."""
     left, title = PLOT_AREA[0], f"Roofline on {sheet.hardware.title}: {sheet.finding}"
-    about = workload(sheet.predictions[0])
-    room = (0.99 - left) * figure.bbox.width
-    for text in (
-        figure.text(left, 0.955, title, fontsize=13.0, weight="bold", gid="title"),
-        figure.text(left, 0.922, about, fontsize=9.0, color="#444444", gid="workload"),
-    ):
-        text.set_fontsize(float(text.get_fontsize()) * min(1.0, room / text.get_window_extent().width))
+    titles(figure, title, workload(sheet.predictions[0]), left, (0.955, 0.922), (0.99 - left) * figure.bbox.width)
 
 
 def _key(figure: Figure, sheet: Roofline) -> None:
@@ -335,7 +326,7 @@ def _key(figure: Figure, sheet: Roofline) -> None:
         if rung not in shown:
             continue
         marker, size, filled = RUNG_LOOKS.get(rung, L2_LOOK)
-        figure.add_artist(Line2D([x + 0.004], [y + 0.006], marker=marker, markersize=size, color="#444444",
-                                 markerfacecolor="#444444" if filled else "white", linestyle="none"))  # fmt: skip
-        text = figure.text(x + 0.014, y, words, fontsize=8, color="#444444", gid="key")
+        figure.add_artist(Line2D([x + 0.004], [y + 0.006], marker=marker, markersize=size, color=MUTED,
+                                 markerfacecolor=MUTED if filled else "white", linestyle="none"))  # fmt: skip
+        text = figure.text(x + 0.014, y, words, fontsize=8, color=MUTED, gid="key")
         x += text.get_window_extent().width / figure.bbox.width + 0.035

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from . import COLOURS, FAINT, INK, LAYOUT_DPI
+from . import COLOURS, FAINT, INK, LAYOUT_DPI, MUTED, page, shrink
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,11 +19,9 @@ ROW, HEAD = 0.33, 0.36
 ABOVE, BELOW, SIDE, BETWEEN = 1.05, 1.0, 0.15, 0.3
 """Inches around and between the panels."""
 DOUBLED, HALVED = COLOURS[0], COLOURS[1]
-MUTED = "#444444"
 BAR, OFFSET = 0.36, 0.2
 """Height of a bar and its distance from the middle of its row, in rows."""
 NAME_GAP = 8
-SMALLEST_TYPE = 5.0
 TICK_ROOM = 7.5
 """Pixels that a digit of a tick's number takes at most, with some room."""
 SMALLEST = math.log(1.02)
@@ -74,13 +72,9 @@ class Tornado:
 
 def draw(tornado: Tornado) -> Figure:
     """The picture. Call it inside `pictures.style()`."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     down = sum(ROW * group.rows + (HEAD if group.name else 0) for group in tornado.groups)
     height = ABOVE + down + BELOW
-    figure = Figure(figsize=(WIDTH, height), dpi=LAYOUT_DPI)
-    FigureCanvasAgg(figure)
+    figure = page(WIDTH, height)
     panels = [figure.add_axes((0.1, BELOW / height, 0.1, down / height), gid=f"panel-{i}") for i in range(2)]
     names = [_names(axes, tornado, index) for index, axes in enumerate(panels)]
     room = WIDTH - 2 * SIDE - BETWEEN - sum(names)
@@ -214,9 +208,7 @@ def _titles(figure: Figure, tornado: Tornado) -> None:
         figure.text(left, 1 - 0.3 / height, tornado.title, fontsize=12.5, weight="bold", gid="title"),
         figure.text(left, 1 - 0.55 / height, tornado.told, fontsize=8.5, color=MUTED, gid="told"),
     ):
-        # Widths do not follow sizes exactly: glyphs are fitted to pixels.
-        while text.get_window_extent().width > room and float(text.get_fontsize()) > SMALLEST_TYPE:
-            text.set_fontsize(float(text.get_fontsize()) - 0.25)
+        shrink(text, room)
 
 
 def _key(figure: Figure, tornado: Tornado) -> None:

@@ -48,6 +48,14 @@ def test_rows_of_ones_own_are_what_predict_says(tmp_path: Path) -> None:
     assert {SPLITS[code] for one in found for code in one.table.split} == {"zero-shot"}
 
 
+def test_a_chip_without_floors_predicts_none_of_its_rows(tmp_path: Path) -> None:
+    assert attnsim.predict("mha", "tensor-g5", seq=4096).rung_time("tiles") is None
+    path = written(tmp_path / "own.csv", OWN + "32,8,128,4096,4096,true,,900\n")
+    (found,) = timings.check(path, chips("tensor-g5"))["tensor-g5"]
+    assert np.isnan(found.tiles_s).all()
+    assert np.isnan(found.predicted_s).all()
+
+
 def test_rows_of_kernels_that_a_profile_was_fitted_for_are_no_test_of_it(tmp_path: Path) -> None:
     profile = written(tmp_path / "mine.toml", 'format = 1\ninherits = "h100"\n[calibration.fa3]\nsource = "mine"\n')
     path = written(tmp_path / "own.csv", OWN.replace("time_us", "implementation,time_us")

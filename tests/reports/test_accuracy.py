@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from attnsim.reports.pictures import COLOURS, style
-from attnsim.reports.pictures.accuracy import BANDS, RATIOS, Cloud, draw, gather, predicted_vs_measured, seconds
+from attnsim.reports.pictures.accuracy import BANDS, RATIOS, Cloud, draw, gather, predicted_vs_measured
+from attnsim.reports.words import seconds
 from attnsim.simulator.errors import InputError
 
 
@@ -111,7 +112,7 @@ def test_more_names_than_the_palette_have_colours_of_their_own() -> None:
 
 def test_times_are_plain() -> None:
     assert [seconds(10.0**power) for power in range(-9, 2)] == [
-        "1 ns", "10 ns", "100 ns", "1 µs", "10 µs", "100 µs", "1 ms", "10 ms", "100 ms", "1 s", "10 s"
+        "1 ns", "10 ns", "100 ns", "1 us", "10 us", "100 us", "1 ms", "10 ms", "100 ms", "1 s", "10 s"
     ]  # fmt: skip
 
 
@@ -127,3 +128,15 @@ accuracy.predicted_vs_measured([accuracy.Cloud("a", "b", one, one)], Path("a.svg
 assert "matplotlib.pyplot" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_name_has_its_colour_in_every_picture() -> None:
+    times = np.array([1e-3])
+    looks = []
+    for drawn in (["calibration", "held-out"], ["held-out"]):
+        with style():
+            figure = draw(gather([Cloud("a", name, times, times) for name in drawn]), "x", ("calibration", "held-out"))
+        looks.append({text.get_text(): mark.get_facecolor() for key in (figure.legends[0],)
+                      for text, mark in zip(key.get_texts(), key.get_patches(), strict=True)})  # fmt: skip
+    assert looks[0]["held-out"] == looks[1]["held-out"]
+    assert "calibration" not in looks[1]

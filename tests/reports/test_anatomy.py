@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from attnsim.reports.pictures import graph, mask, style
 from attnsim.reports.tile_map import OUTSIDE, PARTIAL, SKIPPED, WHOLE, TileMap, tile_map
 from attnsim.reports.writers import write
 from attnsim.simulator import variants
-from attnsim.simulator.api import load_hardware
 from attnsim.simulator.errors import InputError
 from attnsim.simulator.prediction import Prediction
 
@@ -248,12 +246,6 @@ def test_pictures_are_few_and_named_apart() -> None:
     assert len(stems) == len(set(stems))
     assert stems[0] == "anatomy-graph-mha"
     assert len([s for s in stems if "graph" in s]) == 2
-
-
-def test_two_chips_of_one_name_are_refused() -> None:
-    b200 = load_hardware("b200")
-    with pytest.raises(InputError, match="two chips are called 'b200'"):
-        document(attnsim.predict(["mha"], [b200, replace(b200, sm_count=100)]))
 
 
 def test_a_report_says_what_the_variant_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

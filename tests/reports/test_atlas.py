@@ -18,7 +18,6 @@ from attnsim.reports.pictures.heatmap import Cell, Heat, draw, number, reach
 from attnsim.simulator import variants
 from attnsim.simulator.api import load_hardware
 from attnsim.simulator.atlas import WORKLOADS, Atlas, atlas, fastest
-from attnsim.simulator.errors import InputError
 from attnsim.simulator.hardware import Hardware
 
 SHORT = [one for one in WORKLOADS if one.key in ("prefill-8k", "video-30x48x80")]
@@ -172,12 +171,6 @@ def test_same_inputs_same_bytes() -> None:
         with style():
             made.append(encode(draw(heat), "svg"))
     assert made[0] == made[1]
-
-
-def test_two_chips_of_one_name() -> None:
-    chips = [load_hardware("b200"), load_hardware("b200", {"sm_count": 100})]
-    with pytest.raises(InputError, match="two chips are called 'b200'"):
-        kind.document(atlas(["mha"], chips, SHORT[:1]))
 
 
 @pytest.mark.parametrize(

@@ -126,13 +126,6 @@ def test_all_that_refuse_are_an_error() -> None:
         compare.document(_curves(["padre", "swin"], causal=True))
 
 
-def test_two_chips_of_one_name() -> None:
-    chips = [load_hardware("b200"), load_hardware("b200", {"sm_count": 100})]
-    curves = [curve(one, [1024]) for one in questions(["mha"], chips, "seq", {})]
-    with pytest.raises(InputError, match="two chips are called 'b200'"):
-        compare.comparisons(curves)
-
-
 def test_a_chip_without_kernels_is_ranked_by_floors() -> None:
     chip = compare.comparisons(_curves(["linear-attention"], ["apple-m4-ane"]))[0]
     assert chip.rung == "tiles"

@@ -256,6 +256,11 @@ def test_a_name_of_the_legend_is_a_switch_too(page: Page) -> None:
     assert not page.find("input[value=moba]").is_selected()
 
 
+def test_no_button_uploads_a_chart(page: Page) -> None:
+    buttons = page.wait("return [...document.querySelectorAll('.modebar-btn')].map(b => b.outerHTML)")
+    assert not [button for button in buttons if "cloud" in button.lower() or "share" in button.lower()]
+
+
 def test_the_quantity_changes_values_and_axis(page: Page) -> None:
     lines = plot_of(page, "Time over length")
     axis = f"return document.getElementById('{lines}').layout.yaxis"

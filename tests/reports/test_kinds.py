@@ -15,6 +15,7 @@ import pytest
 from attnsim import cli
 from attnsim.commands.report import command as reports
 
+ROOT = Path(__file__).parents[2]
 KINDS = reports.list_commands(click.Context(reports))
 
 
@@ -47,19 +48,17 @@ def test_every_kind_has_examples_and_says_what_it_does(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_first_example_writes_what_it_lists_the_same_each_time(kind: str, tmp_path: Path) -> None:
     words = shlex.split(examples(kind)[0])
-    out = words[words.index("--out") + 1]
     found = []
     for seed in ("1", "2"):
         folder = tmp_path / seed
-        folder.mkdir()
+        words[words.index("--out") + 1] = str(folder)
         done = subprocess.run(
-            [sys.executable, "-m", *words], cwd=folder, capture_output=True, text=True,
+            [sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True,
             env={**os.environ, "PYTHONHASHSEED": seed},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        listed = done.stdout.split()
-        assert {Path(name) for name in listed} == {Path(out) / p.name for p in (folder / out).iterdir()}
-        found.append({p.name: p.read_bytes() for p in (folder / out).iterdir()})
+        assert {Path(name) for name in done.stdout.split()} == set(folder.iterdir())
+        found.append({p.name: p.read_bytes() for p in folder.iterdir()})
     assert found[0] == found[1]
     text = next(data for name, data in found[0].items() if name.endswith(".md")).decode()
     assert "## How to reproduce" in text
@@ -92,3 +91,22 @@ def test_mistakes_are_one_line(
     assert said.err.count("\n") == 1
     assert message in said.err
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+PREDICTED = ("anatomy", "atlas", "compare", "ladder", "roofline", "sensitivity")
+"""Kinds whose chips need not have been measured."""
+
+
+@pytest.mark.parametrize("kind", PREDICTED)
+def test_a_chip_may_have_any_name_but_not_that_of_another(
+    kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for file in ("one.toml", "two.toml"):
+        Path(file).write_text('format = 1\ninherits = "h100"\nname = "My Chip/1"\n')
+    words = ("report", kind, "moba", "--out", "out", "--format", "svg")
+    assert _run(monkeypatch, *words, "--hw", "one.toml,two.toml") == 2
+    assert capsys.readouterr().err == "error: two chips are called 'My Chip/1': give the profiles different names\n"
+    assert not Path("out").exists()
+    assert _run(monkeypatch, *words, "--hw", "one.toml") == 0
+    assert {Path(name) for name in capsys.readouterr().out.split()} == set(Path("out").glob("*.svg"))

@@ -9,9 +9,10 @@ import pytest
 
 import attnsim
 from attnsim.reports.kinds.ladder import document
-from attnsim.reports.ladder import Ladder, ladder
+from attnsim.reports.ladder import Ladder, ladder, without_promise
 from attnsim.reports.pictures import style
 from attnsim.reports.pictures.ladder import REASON_LINES, draw
+from attnsim.reports.words import seconds, times
 from attnsim.reports.writers import write
 from attnsim.simulator.variants import names
 
@@ -41,6 +42,32 @@ def test_rungs_are_those_of_the_prediction() -> None:
         (d[step.rung]["time_s"], d[step.rung]["speedup"]) for step in one.steps
     ]
     assert one.kept == pytest.approx(d["measured"]["speedup"] / d["flops"]["speedup"])
+
+
+def test_ladders_that_promise_nothing_say_where_they_end() -> None:
+    decode = _ladders(["mla", "gqa"], "h100", **WORKLOADS["decode"])
+    assert all(one.kept is None for one in decode)
+    ends = [times(one.steps[-1].speedup) for one in decode]
+    assert without_promise(decode) == f"FLOPs promise no speedup, mla reaches {ends[0]}, gqa {ends[1]}"
+    (own,) = _ladders(["mha"], "b200")
+    assert without_promise([own, own]) == f"mha takes {seconds(own.steps[-1].time_s)}"
+
+
+def test_a_measured_time_below_a_floor_is_doubted() -> None:
+    tiles = attnsim.predict("moba", "b200").rung_time("tiles")
+    roofline = attnsim.predict("moba", "b200").rung_time("roofline")
+    assert tiles is not None
+    assert roofline is not None
+    assert roofline < tiles
+    said = {}
+    for time in (roofline / 2, (roofline + tiles) / 2, tiles * 2):
+        one = ladder(attnsim.predict("moba", "b200", measured=time))
+        assert isinstance(one, Ladder)
+        said[time] = one.steps[-1].why
+    impossible, other, plain = said.values()
+    assert impossible.endswith("below the floor of flops and roofline and tiles: that cannot be")
+    assert other.endswith("below the floor of tiles: another tiling than assumed, or skipped work")
+    assert "floor" not in plain
 
 
 def test_reasons_name_what_moved() -> None:

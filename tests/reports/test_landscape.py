@@ -220,6 +220,6 @@ def test_mistakes_are_said_plainly(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "it lacks landscape_id" in _run(str(other), *out)
     assert "none of its configurations has a time" in _run(str(untimed), *out)
     assert re.search("no landscape of 'b200'; there are of a100-40gb, h100", _run(str(PUBLISHED), "--hw", "b200", *out))
-    monkeypatch.setattr("attnsim.commands._reports.landscape.PUBLISHED", tmp_path / "missing.csv")
+    monkeypatch.chdir(tmp_path)
     assert "no landscape is given" in _run(*out)
     assert not (tmp_path / "out").exists()

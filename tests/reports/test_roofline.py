@@ -268,6 +268,21 @@ def test_a_mistyped_report(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 def test_a_folder_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     out = tmp_path / "out"
     (out / "b").mkdir(parents=True)
-    with pytest.raises(InputError, match="Is a directory"):
+    with pytest.raises(InputError, match="'b' in it is a folder"):
         write_folder(out, {"a": b"1", "b": b"2"})
     assert [p.name for p in out.iterdir()] == ["b"]
+
+
+def test_an_interrupted_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(path: Path, data: bytes) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_bytes", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_folder(tmp_path / "new" / "out", {"a": b"1"})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_without_a_name(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run(monkeypatch, "report", "roofline", "mha", "--out", "") == 2
+    assert capsys.readouterr().err == "error: --out names no folder\n"

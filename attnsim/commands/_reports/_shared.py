@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import shutil
@@ -15,12 +16,14 @@ import click
 from click.core import ParameterSource
 
 from ...simulator.errors import InputError
+from .._options import parse_chips
 from ..predict import collect
 from ..predict import command as predict_command
 
 if TYPE_CHECKING:
     from ...reports.document import Document
     from ...simulator.api import LeftOut
+    from ...simulator.hardware import Hardware
     from ...simulator.prediction import Prediction
 
 DEFAULT_FORMATS = "md,svg,png"
@@ -63,10 +66,24 @@ def gather(variants: tuple[str, ...], options: Mapping[str, Any]) -> Gathered:
     return Gathered(predictions, tuple(left_out))
 
 
+def chosen_chips(text: str | None) -> dict[str, Hardware] | None:
+    """The profiles that `--hw` names, by their names; None for all that there are measurements of.
+
+    Raises InputError for an unknown one.
+    """
+    from ...simulator.api import load_hardware
+
+    if text is None or text.strip().lower() == "all":
+        return None
+    return {profile.name: profile for profile in map(load_hardware, parse_chips(text))}
+
+
 def check_output(out: str, forms: str) -> tuple[Path, list[str]]:
     """The folder and the formats, before anything is computed. Raises InputError."""
     from ...reports.writers import check
 
+    if not out:
+        raise InputError("--out names no folder")
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"cannot write to {out!r}: it is a file, not a folder")
@@ -85,6 +102,16 @@ def finish(document: Document, folder: Path, forms: Iterable[str], left_out: Ite
         click.echo(str(folder / name))
 
 
+def of_predictions(
+    context: click.Context, document: Callable[..., Document], variants: tuple[str, ...], out: str, forms: str,
+    options: Mapping[str, Any],
+) -> None:  # fmt: skip
+    """A report over predictions: `document(predictions, command, left_out)`, written. Raises InputError."""
+    folder, formats = check_output(out, forms)
+    gathered = gather(variants, options)
+    finish(document(gathered.predictions, command_line(context), gathered.left_out), folder, formats, gathered.left_out)
+
+
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write files into a folder, all of them or none; it is made if need be. Raises InputError.
 
@@ -96,19 +123,21 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for name in files:
             if (folder / name).is_dir():
-                raise IsADirectoryError(21, "Is a directory", name)
+                raise IsADirectoryError(errno.EISDIR, f"{name!r} in it is a folder")
         staging = Path(tempfile.mkdtemp(dir=folder, prefix=".report-"))
         for name, data in files.items():
             (staging / name).write_bytes(data)
         for name in files:
             os.replace(staging / name, folder / name)
         staging.rmdir()
-    except OSError as error:
+    except BaseException as error:  # an interrupted run leaves nothing behind either
         if staging is not None:
             shutil.rmtree(staging, ignore_errors=True)
         for path in made:
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
+        if not isinstance(error, OSError):
+            raise
         why = "it is a file, not a folder" if folder.is_file() else error.strerror
         raise InputError(f"cannot write to {str(folder)!r}: {why}") from None
 

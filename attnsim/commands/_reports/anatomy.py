@@ -30,8 +30,7 @@ def command(context: click.Context, /, variants: tuple[str, ...], out: str, form
     gathered = gather(variants, options)
     from ...reports.kinds.anatomy import document
 
-    formulas = {
-        p.variant.id: formula_lines(p.variant) for p in {p.variant.id: p for p in gathered.predictions}.values()
-    }
+    variants_met = {p.variant.id: p.variant for p in gathered.predictions}
+    formulas = {name: formula_lines(variant) for name, variant in variants_met.items()}
     made = document(gathered.predictions, command_line(context), gathered.left_out, formulas)
     finish(made, folder, formats, gathered.left_out)

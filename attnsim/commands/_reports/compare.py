@@ -51,7 +51,6 @@ def command(context: click.Context, /, variants: tuple[str, ...], out: str, form
     --seq takes one length or a range (1k..1M doubles; the default); --seq 1 --kv-len 1k..1M ranges over a cache. With
     no VARIANT: one of each family.
     """
-    line = command_line(context)
     folder, formats = check_output(out, forms)
     axis, lengths = lengths_asked(options)
     question = asked(variants, options)
@@ -70,4 +69,4 @@ def command(context: click.Context, /, variants: tuple[str, ...], out: str, form
         question.variants, chips, axis, question.arguments, own=question.own, baseline=options.get("baseline") or "mha"
     )
     curves = [curve(one, lengths) for one in every]
-    finish(document(curves, line), folder, formats, left_out(curves))
+    finish(document(curves, command_line(context)), folder, formats, left_out(curves))

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ._shared import check_output, command_line, finish, gather, output_options, shared_options
+from ._shared import of_predictions, output_options, shared_options
 
 
 @click.command(
@@ -25,9 +25,6 @@ def command(context: click.Context, /, variants: tuple[str, ...], out: str, form
 
     With no VARIANT: one of each family.
     """
-    folder, formats = check_output(out, forms)
-    gathered = gather(variants, options)
     from ...reports.kinds.ladder import document
 
-    made = document(gathered.predictions, command_line(context), gathered.left_out)
-    finish(made, folder, formats, gathered.left_out)
+    of_predictions(context, document, variants, out, forms, options)

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from ...simulator.errors import InputError
-from ._chips import chosen_chips
-from ._shared import check_output, command_line, finish, output_options
+from ._shared import check_output, chosen_chips, command_line, finish, output_options
 
 if TYPE_CHECKING:
     from ...autotune.archives.landscapes import Landscape
+    from ...simulator.api import LeftOut
 
-PUBLISHED = Path(__file__).parents[3] / "benchmarks" / "measured" / "landscapes" / "published.csv"
+PUBLISHED = Path("benchmarks", "measured", "landscapes", "published.csv")
+"""In a clone of the repository: no package holds it."""
 
 
 @click.command(
@@ -38,7 +39,7 @@ def command(
 
     FILE is a table of published landscapes (.csv), a recording (`attnsim autotune --export`, `attnsim campaign`), a
     folder of recordings, a TorchInductor log or a T4 file that states its task; STUDY is a study of `attnsim autotune`
-    (part of its name will do). Without either: the published landscapes of the repository, where it runs from there.
+    (part of its name will do). Without either, in a clone of the repository: its published landscapes.
     """
     folder, formats = check_output(out, forms)
     chips = chosen_chips(hardware)
@@ -46,16 +47,16 @@ def command(
     from ...reports.kinds.landscape import document
     from ...reports.provenance import data_files
 
-    found = chosen([one for source in sources for one in read(source, storage)], chips)
+    found, left_out = chosen([one for source in sources for one in read(source, storage)], chips)
     data: dict[str, str] = {}
     for source in sources:
         files = files_of(Path(source))
         data |= {n: f"sha256 {d}" for n, d in data_files(files).items()} if files else {source: "a study"}
-    finish(document(found, command_line(context), data), folder, formats)
+    finish(document(found, command_line(context), data, left_out), folder, formats, left_out)
 
 
 def shipped() -> tuple[str, ...]:
-    """The published landscapes of the repository. Raises InputError where it is not there: no package holds them."""
+    """The published landscapes of the repository. Raises InputError elsewhere."""
     if not PUBLISHED.is_file():
         raise InputError("no landscape is given: name a .csv table, a recording or a study (`attnsim autotune show` "
                          "lists them)")  # fmt: skip
@@ -79,16 +80,18 @@ def files_of(path: Path) -> Sequence[Path]:
     return sorted(path.rglob("*.json")) if path.is_dir() else [path] if path.exists() else []
 
 
-def chosen(found: Iterable[Landscape], chips: Collection[str] | None) -> list[Landscape]:
-    """The landscapes of some chips. Raises InputError for a chip that has none, with those that have."""
+def chosen(found: Iterable[Landscape], chips: Collection[str] | None) -> tuple[list[Landscape], list[LeftOut]]:
+    """The landscapes of some chips, and the chips that have none. Raises InputError where no chip has any."""
+    from ...simulator.api import LeftOut
     from ...simulator.hardware import profile_of_device
 
     every = list(found)
     if chips is None:
-        return every
+        return every, []
     chip_of = [one.task.chip.name if one.task else profile_of_device(one.chip) for one in every]
-    for chip in chips:
-        if chip not in chip_of:
-            known = ", ".join(sorted({name for name in chip_of if name is not None})) or "no known chip"
-            raise InputError(f"there is no landscape of {chip!r}; there are of {known}")
-    return [one for one, chip in zip(every, chip_of, strict=True) if chip in chips]
+    kept = [one for one, chip in zip(every, chip_of, strict=True) if chip in chips]
+    missing = [chip for chip in chips if chip not in chip_of]
+    known = ", ".join(sorted({name for name in chip_of if name is not None})) or "no known chip"
+    if not kept:
+        raise InputError(f"there is no landscape of {', '.join(map(repr, missing))}; there are of {known}")
+    return kept, [LeftOut("landscape", chip, f"there is none; there are of {known}") for chip in missing]

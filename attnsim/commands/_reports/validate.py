@@ -11,8 +11,7 @@ import click
 from ...simulator.errors import InputError, unknown
 from .. import _silicon
 from .._options import names
-from ._chips import chosen_chips
-from ._shared import check_output, command_line, finish, output_options
+from ._shared import check_output, chosen_chips, command_line, finish, output_options
 
 if TYPE_CHECKING:
     from ...autotune.accuracy import Validation

@@ -1,5 +1,8 @@
 // Charts: each drawn from its figure in `data.charts` and from `state`, again whenever one of them changes.
-const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+const CONFIG = {
+  responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+  showSendToCloud: false, // that button uploads the chart
+};
 const INK_ON_PAPER = ["#1a1a1a", "#5c5f63", "#d7dadd", "#fff"];
 const isNarrow = matchMedia("(max-width: 40rem)"); // as in the style sheet
 const LETTER = 7.5; // pixels, about, of a title
