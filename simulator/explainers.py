@@ -50,7 +50,11 @@ def reason(p: Prediction) -> str:
                    if counts["partial"] else "")
             )  # fmt: skip
     elif not own and promise is not None and promise > 1 and tiled is not None:
-        parts.append(f"the tiles keep {tiled / promise:.0%} of the {promise:.3g}x that the FLOPs promise")
+        more = tiled > 1.005 * promise
+        parts.append(
+            f"the tiles allow {tiled:.3g}x, more than the {promise:.3g}x that the FLOPs promise" if more
+            else f"the tiles keep {tiled / promise:.0%} of the {promise:.3g}x that the FLOPs promise"
+        )  # fmt: skip
     bound = p.chosen.bound
     if bound is not None:
         share = bound.time_s / p.time_s

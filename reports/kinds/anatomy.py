@@ -238,8 +238,10 @@ def _chart(predictions: Sequence[Prediction]) -> Chart:
         values: dict[str, float | None] = {name: value or None for name, value in _work(p).items()}
         points.append(Point(p.hardware.name, p.variant.id, p.variant.id, values, hover(p)))
     quantities = (
-        Quantity("matrix", "matrix work (FLOP)", "counted"), Quantity("vector", "vector work (FLOP)", "counted"),
-        Quantity("special", "exponentials (count)", "counted"), Quantity("hbm", "HBM bytes (B)", "counted"),
-        Quantity("cache", "cache or state (B)", "counted"),
+        Quantity("matrix", "matrix work (FLOP)", "counted", log=False),
+        Quantity("vector", "vector work (FLOP)", "counted", log=False),
+        Quantity("special", "exponentials (count)", "counted", log=False),
+        Quantity("hbm", "HBM bytes (B)", "counted", log=False),
+        Quantity("cache", "cache or state (B)", "counted", log=False),
     )  # fmt: skip
     return Chart("counts", "Work and bytes of each variant", "bars", "variant", quantities, tuple(points))

@@ -131,7 +131,7 @@ def _chart(known: Sequence[Ladder]) -> Chart:
         ]  # fmt: skip
     quantities = (
         Quantity("speedup", "speedup over the baseline at the same rung (ratio)", "predicted", log=False),
-        Quantity("time", "time (s)", "predicted"),
+        Quantity("time", "time (s)", "predicted", log=False),
     )
     x_label = "rung (flops, roofline, tiles: bounded)"
     return Chart("ladder", "The ladder, rung by rung", "bars", x_label, quantities, tuple(points))

@@ -64,7 +64,8 @@ class Variant:
             raise InputError(f"{self.id} has no causal form")
         if len(problem.shape) not in self.axes:
             allowed = " or ".join(map(str, self.axes))
-            raise InputError(f"{self.id} takes a token layout of {allowed} axes, not {len(problem.shape)}")
+            noun = "axis" if self.axes == (1,) else "axes"
+            raise InputError(f"{self.id} takes a token layout of {allowed} {noun}, not {len(problem.shape)}")
         if problem.direction == "backward" and not self.backward:
             raise InputError(f"{self.id} has no backward pass here")
         return problem

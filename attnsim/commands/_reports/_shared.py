@@ -87,6 +87,11 @@ def check_output(out: str, forms: str) -> tuple[Path, list[str]]:
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"cannot write to {out!r}: it is a file, not a folder")
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise InputError(f"cannot write to {out!r}: {str(nearest)!r} is a file, not a folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write to {out!r}: no permission in {str(nearest)!r}")
     return folder, check(forms.split(","))
 
 
