@@ -51,7 +51,7 @@ def _kendall(times: list[float]) -> float | None:
     try:
         from scipy.stats import kendalltau
     except ModuleNotFoundError:
-        raise InputError("rank correlations need scipy: pip install 'attnsim[tune]'") from None
+        raise InputError("rank correlations need scipy: pip install 'attnsim[report]'") from None
     if len(set(times)) < 2:
         return None
     return float(kendalltau(range(len(times)), times).statistic)

@@ -114,16 +114,10 @@ def _why(p: Prediction, d: dict[str, Any], rung: str, before: str | None) -> str
     else:
         cause = _roofline(p) if rung == "roofline" else _tiles(d) if rung == "tiles" else _schedule(p)
         parts = [f"{times(grown)} the time: {cause}"]
-    base = ratio(_baseline_time(p, rung), _baseline_time(p, before))
+    base = ratio(p.baseline_rung_time(rung), p.baseline_rung_time(before))
     if base is not None and base > SAME and p.baseline is not p.evaluation:
         parts.append(f"the time of {p.baseline_variant.id} grows {times(base)}")
     return "; ".join(parts)
-
-
-def _baseline_time(p: Prediction, rung: str) -> float | None:
-    """The baseline's seconds at a rung, as its speedup has them."""
-    own, speedup = p.rung_time(rung), p.rung_speedup(rung)
-    return None if own is None or speedup is None else own * speedup
 
 
 def _promise(p: Prediction) -> str:

@@ -79,10 +79,7 @@ class Cell:
 
     def speedup(self, rung: str) -> float | None:
         """The baseline's time at a rung over the variant's."""
-        if len(self.predictions) == 1:
-            return self.predictions[0].rung_speedup(rung)
-        speedups = ((p.rung_speedup(rung), p.rung_time(rung)) for p in self.predictions)
-        return ratio(_sum(None if s is None or t is None else s * t for s, t in speedups), self.time_s(rung))
+        return ratio(_sum(p.baseline_rung_time(rung) for p in self.predictions), self.time_s(rung))
 
     @property
     def interval_s(self) -> tuple[float, float] | None:

@@ -79,13 +79,15 @@ class Prediction:
         """Seconds at flops | roofline | tiles | schedule | measured, or None."""
         return _rung(self.evaluation, rung, self.measured_s)
 
+    def baseline_rung_time(self, rung: str) -> float | None:
+        """The baseline's seconds at a rung: floors as computed, then its schedule or the time that was given."""
+        if rung in ("schedule", "measured"):
+            return self.baseline_time
+        return None if self.baseline is None else _rung(self.baseline, rung, None)
+
     def rung_speedup(self, rung: str) -> float | None:
         """The baseline's time at that rung over the variant's."""
-        if self.baseline is None:
-            return None
-        if rung in ("schedule", "measured"):
-            return ratio(self.baseline_time, self.rung_time(rung))
-        return ratio(_rung(self.baseline, rung, None), self.rung_time(rung))
+        return None if self.baseline is None else ratio(self.baseline_rung_time(rung), self.rung_time(rung))
 
     @property
     def time_s(self) -> float | None:

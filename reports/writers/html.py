@@ -6,7 +6,7 @@ import base64
 import importlib.util
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,7 @@ def write(document: Document, album: Album) -> dict[str, bytes]:
     )  # fmt: skip
     imports = {"imports": {"datatables": data_uri("text/javascript", script.encode())}} if script else None
     text = environment.get_template("page.html.jinja").render(
-        document=document, page=page, marks=page.marks, facets=page.facets, quantities=page.quantities,
+        document=document, page=page, marks=MARKS, facets=page.facets, quantities=page.quantities,
         data=Markup(embedded(page.data())), imports=imports and Markup(embedded(imports)),
         plotly=Markup(plotly), styles=[Markup(style), Markup((PAGE / "page.css").read_text())],
         script=Markup("\n".join((PAGE / name).read_text() for name in SCRIPTS)),
@@ -88,13 +88,6 @@ class _Page:
         self._tables = [block for block in blocks if isinstance(block, Table)]
         self._numbers = {id(block): f"{type(block).__name__.lower()}-{n}" for n, block in enumerate(blocks, start=1)}
         self.facets = {name: _facet(name, self._charts, self._tables) for name in FACETS}
-        self.marks = {mark: said for mark, said in MARKS.items() if mark in set(self._used_marks())}
-
-    def _used_marks(self) -> Iterator[str | None]:
-        for table in self._tables:
-            yield from (column.mark for column in table.columns)
-        for chart in self._charts:
-            yield from (quantity.mark for quantity in chart.quantities)
 
     def kind(self, block: Block) -> str:
         """The block's name in the template."""
