@@ -64,8 +64,9 @@ class Variant:
             raise InputError(f"{self.id} has no causal form")
         if len(problem.shape) not in self.axes:
             allowed = " or ".join(map(str, self.axes))
-            noun = "axis" if self.axes == (1,) else "axes"
-            raise InputError(f"{self.id} takes a token layout of {allowed} {noun}, not {len(problem.shape)}")
+            many = f"{allowed} axes, not {len(problem.shape)}"
+            said = f"1 axis, not {len(problem.shape)} axes" if self.axes == (1,) else many
+            raise InputError(f"{self.id} takes a token layout of {said}")
         if problem.direction == "backward" and not self.backward:
             raise InputError(f"{self.id} has no backward pass here")
         return problem
