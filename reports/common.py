@@ -32,19 +32,18 @@ def by_chip(predictions: Sequence[Prediction]) -> list[list[Prediction]]:
 
 def hover(p: Prediction) -> tuple[str, ...]:
     """What is told of a point: kernel, counts, times, limit."""
-    d = p.to_dict()
-    flops, ladder = d["flops"], d["ladder"]
+    useful = p.evaluation.useful
     lines = [
         f"{named(p)} on {p.hardware.title}", kernel(p),
-        f"{amount(flops['matrix'], 'FLOP')}, {amount(flops['special'])} exps, "
-        f"{amount(d['bytes']['hbm'], 'B')} HBM (counted)",
+        f"{amount(float(useful.matrix_flops), 'FLOP')}, {amount(float(useful.special))} exps, "
+        f"{amount(float(useful.hbm_bytes), 'B')} HBM (counted)",
     ]  # fmt: skip
-    floors = [f"{rung} {seconds(ladder[rung]['time_s'])}" for rung in FLOORS if ladder[rung]]
+    floors = [f"{rung} {seconds(time)}" for rung in FLOORS if (time := p.rung_time(rung)) is not None]
     lines.append(f"{', '.join(floors)} (bounded)" if floors else "no floor")
     lines.append(f"schedule {seconds(p.time_s)} (predicted)" if p.time_s is not None else "no schedule")
     if p.speedup is not None:
         lines.append(f"speedup {speedup_text(p.speedup)} (predicted)")
-    return (*lines, f"limited by {d['limited_by']}") if d["limited_by"] else tuple(lines)
+    return (*lines, f"limited by {p.limited_by}") if p.limited_by else tuple(lines)
 
 
 def left_out_section(left_out: Iterable[LeftOut]) -> list[Section]:

@@ -41,10 +41,10 @@ def document(
 
     Raises InputError for two chips of one name.
     """
-    chips = by_chip(predictions)
-    known = [one for p in predictions if isinstance(one := ladder(p), Ladder)]
+    chips = [[(p, ladder(p)) for p in group] for group in by_chip(predictions)]
+    known = [one for found in chips for _, one in found if isinstance(one, Ladder)]
     blocks: list[Block] = [_chart(known)] if known else []
-    blocks += [_chip(group) for group in chips]
+    blocks += [_chip(found) for found in chips]
     blocks += [*claims_section(predictions), *left_out_section(left_out), reproduce(predictions, command)]
     over = predictions[0].baseline_variant.id
     lead = (
@@ -65,9 +65,9 @@ def _finding(known: Sequence[Ladder]) -> str:
     return f"{span} of the promised speedup is kept"
 
 
-def _chip(group: Sequence[Prediction]) -> Section:
+def _chip(found: Sequence[tuple[Prediction, Ladder | str]]) -> Section:
     """The section of one chip: pictures of a few ladders each, tables of all."""
-    found = [(p, ladder(p)) for p in group]
+    group = [p for p, _ in found]
     known = [one for _, one in found if isinstance(one, Ladder)]
     name = group[0].hardware.name
     several = len(known) > IN_A_PICTURE

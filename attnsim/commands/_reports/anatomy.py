@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..explain import formula_lines
-from ._shared import check_output, command_line, finish, gather, output_options, shared_options
+from ._shared import of_predictions, output_options, shared_options
+
+if TYPE_CHECKING:
+    from ...reports.document import Document
+    from ...simulator.api import LeftOut
+    from ...simulator.prediction import Prediction
 
 
 @click.command(
@@ -26,11 +32,11 @@ def command(context: click.Context, /, variants: tuple[str, ...], out: str, form
 
     With no VARIANT: one of each family.
     """
-    folder, formats = check_output(out, forms)
-    gathered = gather(variants, options)
     from ...reports.kinds.anatomy import document
 
-    variants_met = {p.variant.id: p.variant for p in gathered.predictions}
-    formulas = {name: formula_lines(variant) for name, variant in variants_met.items()}
-    made = document(gathered.predictions, command_line(context), gathered.left_out, formulas)
-    finish(made, folder, formats, gathered.left_out)
+    def made(predictions: Sequence[Prediction], line: str, left_out: Sequence[LeftOut]) -> Document:
+        variants_met = {p.variant.id: p.variant for p in predictions}
+        formulas = {name: formula_lines(variant) for name, variant in variants_met.items()}
+        return document(predictions, line, left_out, formulas)
+
+    of_predictions(context, made, variants, out, forms, options)
